@@ -1,0 +1,14 @@
+"""Optimizations: one module for each value of `quantize`, in one literal table."""
+
+from __future__ import annotations
+
+from tflbuild.optimizations import dynamic_range, float16, int8, none, qat
+from tflbuild.optimizations.base import Quantization
+
+QUANTIZATIONS: dict[str, Quantization] = {
+    none.NAME: none,
+    dynamic_range.NAME: dynamic_range,
+    float16.NAME: float16,
+    int8.NAME: int8,
+    qat.NAME: qat,
+}

@@ -1,0 +1,11 @@
+"""Source formats: one module each, registered in one literal table."""
+
+from __future__ import annotations
+
+from tflbuild.sources import keras, saved_model
+from tflbuild.sources.base import Format
+
+FORMATS: dict[str, Format] = {
+    keras.NAME: keras,
+    saved_model.NAME: saved_model,
+}

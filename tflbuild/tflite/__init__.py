@@ -1,0 +1,1 @@
+"""The `.tflite` flatbuffer: read, write, signatures, cost, checks, digest. No TensorFlow here."""

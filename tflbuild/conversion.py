@@ -1,0 +1,196 @@
+"""The TensorFlow Lite converter behind one function: a lowered form and settings in, bytes out.
+
+Runs in a child of the `tf` zygote. Which of the converter's entries is used depends on the
+lowered form (DESIGN section 6): the v1 frozen-graph entry where it is exact (2 to 3 times
+faster), V2 for graphs of quantization-aware training (v1 quietly makes a float simulation of
+them), the SavedModel entry for everything that cannot be frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tflbuild.errors import TaskError
+from tflbuild.stages.base import ConversionFailed
+
+# The documented meaning of ConverterErrorData.error_code (converter_error_data.proto).
+ERROR_CODES = {
+    0: "unspecified",
+    1: "needs-select-ops",
+    2: "needs-custom-ops",
+    3: "control-flow-v1",
+    4: "stateful-partitioned-call",
+    200: "not-gpu-compatible",
+}
+
+
+@dataclass(frozen=True)
+class ConverterProblem:
+    """One operation that the converter refused."""
+
+    code: str
+    op: str  # "tf.Betainc"
+    node: str  # the graph's node or layer name, "" when unknown
+    message: str
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """What `lower` left: a frozen graph file or a SavedModel folder, and the interface."""
+
+    path: Path
+    interface: Mapping[str, Any]
+
+    @property
+    def frozen(self) -> bool:
+        return self.path.suffix == ".pb"
+
+    @property
+    def entry(self) -> str:
+        """Which entry of the converter takes it."""
+        if not self.frozen:
+            return "saved_model"
+        return "v2" if self.interface["quantization_aware"] else "v1"
+
+
+def make_converter(lowered: Lowered) -> Any:
+    """A converter for the lowered form, with metadata that would differ per run left out."""
+    import tensorflow as tf
+
+    if not lowered.frozen:
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            str(lowered.path), signature_keys=[lowered.interface["signature"]]
+        )
+        # A table or a variable of the source needs its initializer in the file.
+        converter.experimental_enable_resource_variables = True
+    elif lowered.entry == "v2":
+        converter = _from_concrete_function(lowered)
+    else:
+        graph = read_graph(lowered.path)
+        interface = lowered.interface
+        converter = tf.compat.v1.lite.TFLiteConverter(
+            graph,
+            None,
+            None,
+            [
+                (entry["tensor"].split(":")[0], [-1 if d is None else d for d in entry["shape"]])
+                for entry in interface["inputs"]
+            ],
+            [entry["tensor"].split(":")[0] for entry in interface["outputs"]],
+        )
+    converter.exclude_conversion_metadata = True  # two object-API passes over the whole file
+    return converter
+
+
+def read_graph(path: Path) -> Any:
+    from tensorflow.core.framework import graph_pb2
+
+    graph = graph_pb2.GraphDef()
+    graph.ParseFromString(path.read_bytes())
+    return graph
+
+
+def _from_concrete_function(lowered: Lowered) -> Any:
+    import tensorflow as tf
+
+    graph = read_graph(lowered.path)
+    wrapped = tf.compat.v1.wrap_function(
+        lambda: tf.compat.v1.import_graph_def(graph, name=""), []
+    )
+    inputs = [wrapped.graph.get_tensor_by_name(e["tensor"]) for e in lowered.interface["inputs"]]
+    outputs = [wrapped.graph.get_tensor_by_name(e["tensor"]) for e in lowered.interface["outputs"]]
+    pruned = wrapped.prune(inputs, outputs)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([pruned])
+    converter._keep_alive = (wrapped, pruned)
+    return converter
+
+
+def run_converter(converter: Any) -> bytes:
+    """Convert. Raises ConversionFailed, naming every operation that the converter refused."""
+    from tensorflow.lite.python.convert_phase import ConverterError
+
+    try:
+        result: bytes = converter.convert()
+    except ConverterError as error:
+        raise ConversionFailed(describe(problems(error), str(error))) from error
+    except (ValueError, RuntimeError) as error:
+        raise ConversionFailed(f"the converter refused: {first_line(str(error))}") from error
+    return bytes(result)
+
+
+def problems(error: Any) -> list[ConverterProblem]:
+    """The converter's own structured errors: all failing operations, no text parsed."""
+    found = []
+    for data in getattr(error, "errors", []):
+        found.append(
+            ConverterProblem(
+                code=ERROR_CODES.get(data.error_code, f"code {data.error_code}"),
+                op=data.operator.name,
+                node=_node_name(data.location),
+                message=first_line(data.error_message),
+            )
+        )
+    unique = dict.fromkeys(found)
+    return sorted(unique, key=lambda p: (p.op, p.node, p.code))
+
+
+def _node_name(location: Any) -> str:
+    names = [call.name for call in location.call if call.name]
+    return names[0].split("@")[0].rstrip(":;") if names else ""
+
+
+def describe(found: list[ConverterProblem], text: str) -> str:
+    """One line for a person."""
+    if not found:
+        return f"the converter refused: {first_line(text)}"
+    parts = []
+    for problem in found[:5]:
+        where = f" at {problem.node!r}" if problem.node else ""
+        parts.append(f"{problem.op or problem.message}{where} ({problem.code})")
+    more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+    return f"the converter refused {', '.join(parts)}{more}"
+
+
+def first_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[0][:300] if lines else "no reason given"
+
+
+def bind(lowered: Lowered, data: bytes, interface_type: Callable[..., Any], io_type: Any) -> Any:
+    """The interface of a converted file: each signature key with its tensor index.
+
+    On the SavedModel route the file's own signature says which tensor is which; on the frozen
+    routes the converter keeps the positional order that it was given. Raises TaskError when a
+    tensor of the source is not in the file.
+    """
+    from tflbuild.tflite.read import read_model
+
+    model = read_model(data)
+    wanted = lowered.interface
+    main = model.subgraphs[0]
+    if lowered.frozen:
+        pairs = {
+            "inputs": list(zip([e["name"] for e in wanted["inputs"]], main.inputs, strict=False)),
+            "outputs": list(
+                zip([e["name"] for e in wanted["outputs"]], main.outputs, strict=False)
+            ),
+        }
+    else:
+        signature = next((s for s in model.signatures if s.key == wanted["signature"]), None)
+        if signature is None:
+            raise TaskError(f"the converted file has no signature {wanted['signature']!r}")
+        pairs = {"inputs": list(signature.inputs), "outputs": list(signature.outputs)}
+    result = {}
+    for side, bound in pairs.items():
+        index = dict(bound)
+        missing = [e["name"] for e in wanted[side] if e["name"] not in index]
+        if missing or len(index) != len(wanted[side]):
+            raise TaskError(
+                f"the converted file lost {side}: expected"
+                f" {[e['name'] for e in wanted[side]]}, it has {sorted(index)}"
+            )
+        result[side] = tuple(io_type(e["name"], index[e["name"]]) for e in wanted[side])
+    return interface_type(wanted["signature"], result["inputs"], result["outputs"])

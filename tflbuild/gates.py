@@ -1,0 +1,213 @@
+"""Gates: did a measurement pass? Pure functions of measurement and manifest, no key holds them.
+
+Loosening a limit re-runs nothing: the parent compares again, in milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tflbuild.manifest.model import Model, Optimization, Target
+from tflbuild.targets import RUNTIMES
+
+FAIL = "fail"
+WARN = "warn"
+
+# Default parity limits, version 1 (DESIGN section 3): tripwires measured on six real models.
+PARITY_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ParityDefaults:
+    fail_sqnr: float  # dB
+    warn_sqnr: float  # dB
+    fail_cosine: float | None = None
+    fail_range_error: float | None = None
+
+
+PARITY: Mapping[str, ParityDefaults] = {
+    "none": ParityDefaults(80, 100, fail_range_error=1e-4),
+    "float16": ParityDefaults(25, 40, fail_cosine=0.998),
+    "dynamic_range": ParityDefaults(18, 24, fail_cosine=0.99),
+    "int16x8": ParityDefaults(18, 25, fail_cosine=0.99),
+    "int8": ParityDefaults(13, 20, fail_cosine=0.975),
+    "qat": ParityDefaults(13, 20, fail_cosine=0.975),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence of a gate: which number met or missed which limit."""
+
+    level: str  # FAIL or WARN
+    check: str  # "parity.sqnr", "size", "ops", "metrics.accuracy.min"
+    message: str
+
+    def as_json(self) -> dict[str, str]:
+        return {"level": self.level, "check": self.check, "message": self.message}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return not any(finding.level == FAIL for finding in self.findings)
+
+    @property
+    def failures(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.level == FAIL]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.level == WARN]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"passed": self.passed, "findings": [f.as_json() for f in self.findings]}
+
+
+@dataclass
+class _Findings:
+    found: list[Finding] = field(default_factory=list)
+
+    def fail(self, check: str, message: str) -> None:
+        self.found.append(Finding(FAIL, check, message))
+
+    def warn(self, check: str, message: str) -> None:
+        self.found.append(Finding(WARN, check, message))
+
+    def verdict(self) -> Verdict:
+        return Verdict(tuple(self.found))
+
+
+def evaluate_gate(
+    measured: Mapping[str, Any], model: Model, targets: Sequence[Target]
+) -> tuple[Verdict, dict[str, Verdict]]:
+    """The model's own verdict (its limits, and whether any target takes it), and each target's."""
+    found = _Findings()
+    for limit, number, unit in (
+        (model.evaluate.max_params, measured.get("params"), "parameters"),
+        (model.evaluate.max_macs, measured.get("macs"), "MACs"),
+    ):
+        if limit is not None and number is not None and number > limit:
+            name = "max_params" if unit == "parameters" else "max_macs"
+            found.fail(f"evaluate.{name}", f"{number:,} {unit}, the limit is {limit:,}")
+    by_target = {
+        target.name: Verdict(tuple(RUNTIMES[target.runtime].judge_evaluation(measured)))
+        for target in targets
+    }
+    if by_target and not any(verdict.passed for verdict in by_target.values()):
+        for name, verdict in sorted(by_target.items()):
+            for finding in verdict.failures:
+                found.fail(finding.check, f"target {name}: {finding.message}")
+    return found.verdict(), by_target
+
+
+def compat_gate(
+    measured: Mapping[str, Any], target: Target, evaluation: Verdict | None
+) -> Verdict:
+    """The file against one target, together with that target's verdict before conversion."""
+    found = _Findings()
+    found.found.extend(RUNTIMES[target.runtime].judge_file(measured))
+    if target.max_size is not None and measured["size"] > target.max_size:
+        found.fail(
+            "size",
+            f"{measured['size']:,} bytes, the limit of target {target.name} is"
+            f" {target.max_size:,} (max_size)",
+        )
+    if evaluation is not None:
+        found.found.extend(evaluation.failures)
+    return found.verdict()
+
+
+def validate_gate(
+    measured: Mapping[str, Any], model: Model, optimization: Optimization
+) -> Verdict:
+    """Parity with the source and the metrics."""
+    found = _Findings()
+    for numbers in measured["parity"]:
+        _parity(found, numbers, model, optimization, measured["representative"])
+    for limits in model.metrics:
+        value = measured["metrics"][limits.name]
+        number, source = value["file"], value["source"]
+        if limits.min is not None and number < limits.min:
+            found.fail(
+                f"metrics.{limits.name}.min",
+                f"{limits.name} {number:.4f} is below min {limits.min:g}"
+                f" (the source has {source:.4f}, {value['samples']} samples)",
+            )
+        if limits.max_drop is not None and source - number > limits.max_drop + 1e-12:
+            found.fail(
+                f"metrics.{limits.name}.max_drop",
+                f"{limits.name} fell from {source:.4f} to {number:.4f}: by"
+                f" {source - number:.4f}, max_drop is {limits.max_drop:g}",
+            )
+    if not measured["representative"]:
+        found.warn("data", "measured on random data, which is not representative")
+    return found.verdict()
+
+
+def _parity(
+    found: _Findings,
+    numbers: Mapping[str, Any],
+    model: Model,
+    optimization: Optimization,
+    representative: bool,
+) -> None:
+    output = numbers["output"]
+    if not numbers["finite"]:
+        found.fail("parity.finite", f"output {output!r} has NaN or infinity")
+        return
+    if numbers["kind"] == "exact":
+        if not numbers["equal"]:
+            found.fail("parity.equal", f"output {output!r} differs from the source's")
+        return
+    if not numbers["source_finite"]:
+        found.fail("parity.finite", f"the source's own output {output!r} has NaN or infinity")
+        return
+    if numbers["constant"]:
+        found.fail(
+            "parity.constant", f"output {output!r} is constant where the source's varies"
+        )
+        return
+    if numbers["equal"]:
+        return
+    defaults, limits = PARITY[optimization.quantize], model.parity
+    # On random data the defaults give false alarms on quantized files: they only warn. A limit
+    # that the manifest sets itself always counts.
+    soft = not representative and optimization.quantize != "none"
+    for name, number, own, default, lowest in (
+        ("sqnr", numbers["sqnr"], limits.sqnr, defaults.fail_sqnr, True),
+        ("cosine", numbers["cosine"], limits.cosine, defaults.fail_cosine, True),
+        (
+            "max_range_error",
+            numbers["max_range_error"],
+            limits.max_range_error,
+            defaults.fail_range_error,
+            False,
+        ),
+        ("max_abs_error", numbers["max_abs_error"], limits.max_abs_error, None, False),
+    ):
+        limit = own if own is not None else default
+        if limit is None or number is None:
+            continue
+        missed = number < limit if lowest else number > limit
+        if missed:
+            relation = "below" if lowest else "above"
+            unit = " dB" if name == "sqnr" else ""
+            origin = "" if own is not None else f", default for {optimization.quantize}"
+            message = (
+                f"{name} of output {output!r} is {number:.4g}{unit}, {relation} the limit"
+                f" {limit:g}{unit}{origin}"
+            )
+            report = found.warn if soft and own is None else found.fail
+            report(f"parity.{name}", message)
+        elif name == "sqnr" and own is None and number < defaults.warn_sqnr:
+            found.warn(
+                "parity.sqnr",
+                f"sqnr of output {output!r} is {number:.4g} dB, below the"
+                f" {defaults.warn_sqnr:g} dB that is usual for {optimization.quantize}",
+            )

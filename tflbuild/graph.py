@@ -1,0 +1,296 @@
+"""From manifest to graph: the one place that knows the order of the stages.
+
+```
+reference:M ───────────────────────────────────┐
+lower:M ─► evaluate:M ┄► convert:M:O ─┬─► validate:M:O ┄┐
+                                      └─► compat:M:O@T ┄┴► release:M:O@T
+─► data edge (the input's digest enters the key)   ┄► gate ("did it pass", never in a key)
+```
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tflbuild.manifest.model import Data, FileData, Model, Optimization, RandomData, Workspace
+from tflbuild.optimizations import QUANTIZATIONS
+from tflbuild.sources import FORMATS
+from tflbuild.stages import compat, convert, evaluate, lower, reference, validate
+from tflbuild.targets import RUNTIMES
+
+STAGES = {
+    "lower": lower,
+    "reference": reference,
+    "evaluate": evaluate,
+    "convert": convert,
+    "compat": compat,
+    "validate": validate,
+}
+ORDER = ("lower", "reference", "evaluate", "convert", "compat", "validate", "release")
+
+# Outputs that are never byte-stable: who reads one is keyed by its producer's key instead.
+UNSTABLE = frozenset({"saved_model.tar"})
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """(model, optimization, target): one released file."""
+
+    model: str
+    optimization: str
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.model}:{self.optimization}@{self.target}"
+
+    @property
+    def file(self) -> str:
+        """Path below the dist folder."""
+        return f"{self.target}/{self.model}-{self.optimization}.tflite"
+
+
+@dataclass(frozen=True)
+class Port:
+    """A data edge: outputs of another task (shell patterns) that this one reads."""
+
+    task: str
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One task of the graph, before anything is known about its state."""
+
+    name: str
+    stage: str
+    model: Model
+    optimization: Optimization | None = None
+    target: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)  # in the key
+    files: Mapping[str, str] = field(default_factory=dict)  # keyed input name → path under root
+    folders: tuple[str, ...] = ()  # whose listing made `files`
+    ports: tuple[Port, ...] = ()
+    gates: tuple[str, ...] = ()  # tasks that must have passed; in no key
+    modules: tuple[str, ...] = ()  # whose distributions are the toolchain
+    request: Mapping[str, Any] = field(default_factory=dict)  # for the child alone, in no key
+    report: str | None = None  # path below the reports folder
+
+    @property
+    def artifact(self) -> Artifact:
+        assert self.optimization is not None and self.target is not None
+        return Artifact(self.model.name, self.optimization.name, self.target)
+
+    @property
+    def depends(self) -> list[str]:
+        """Task names, data edges first, each once."""
+        return list(dict.fromkeys([*(port.task for port in self.ports), *self.gates]))
+
+
+@dataclass(frozen=True)
+class Graph:
+    workspace: Workspace
+    steps: Mapping[str, Step]
+
+    def artifacts(self) -> list[Artifact]:
+        return [step.artifact for step in self.steps.values() if step.stage == "release"]
+
+
+def artifacts_of(model: Model) -> list[Artifact]:
+    return [
+        Artifact(model.name, optimization.name, target)
+        for optimization in model.optimizations
+        for target in optimization.targets
+    ]
+
+
+def build_graph(workspace: Workspace, models: Iterable[Model]) -> Graph:
+    """The tasks of `models`, in an order that a person expects."""
+    steps: dict[str, Step] = {}
+    for model in models:
+        for step in model_steps(workspace, model):
+            steps[step.name] = step
+    return Graph(workspace, steps)
+
+
+def model_steps(workspace: Workspace, model: Model) -> list[Step]:
+    """All tasks of one model: 3 and, for each optimization, 2 and 2 for each target."""
+    name = model.name
+    source = lowering_inputs(workspace.root, model)
+    test_params, test_files = test_data(model)
+    steps = [
+        Step(f"lower:{name}", "lower", model, modules=lower.MODULES + source.modules,
+             params=source.params, files=source.files, folders=source.folders,
+             request=source.request),
+        Step(f"reference:{name}", "reference", model,
+             modules=reference.MODULES + source.modules,
+             params={**source.params, "test": test_params},
+             files={**source.files, **test_files}, folders=source.folders,
+             request=source.request),
+        Step(f"evaluate:{name}", "evaluate", model, modules=evaluate.MODULES,
+             ports=(_lowered(name),), report=f"{name}/evaluate.json"),
+    ]  # fmt: skip
+    for optimization in model.optimizations:
+        steps += optimization_steps(workspace, model, optimization, source, test_params, test_files)
+    return steps
+
+
+def _lowered(name: str) -> Port:
+    return Port(f"lower:{name}", ("lowered.pb", "saved_model.tar", "interface.json"))
+
+
+@dataclass(frozen=True)
+class SourceInputs:
+    """What lower and reference read, and a retried convert."""
+
+    params: Mapping[str, Any]
+    files: Mapping[str, str]
+    folders: tuple[str, ...]
+    modules: tuple[str, ...]
+    request: Mapping[str, Any]
+
+
+def lowering_inputs(root: Path, model: Model) -> SourceInputs:
+    """Parameters and files of a model's source. Raises OSError when it cannot be listed."""
+    source, form = model.source, FORMATS[model.source.format]
+    listed, folders = form.files(root / source.path)
+    params: dict[str, Any] = {"format": source.format}
+    if source.signature is not None:
+        params["signature"] = source.signature
+    if source.tags:
+        params["tags"] = list(source.tags)
+    relative = _relative_to(root)
+    return SourceInputs(
+        params={
+            "source": params,
+            "pins": {
+                pin.name: {"shape": None if pin.shape is None else list(pin.shape),
+                           "dtype": pin.dtype}
+                for pin in model.inputs
+            },
+            "input_order": [pin.name for pin in model.inputs],
+            "output_order": list(model.outputs),
+        },
+        files={f"source/{name}": relative(path) for name, path in listed},
+        folders=tuple(relative(folder) for folder in folders),
+        modules=form.MODULES,
+        request={"inputs": {"source": source.path}},
+    )  # fmt: skip
+
+
+def _relative_to(root: Path) -> Any:
+    prefix = str(root) + os.sep
+
+    def relative(path: Path) -> str:
+        return str(path).removeprefix(prefix)
+
+    return relative
+
+
+def optimization_steps(
+    workspace: Workspace,
+    model: Model,
+    optimization: Optimization,
+    source: SourceInputs,
+    test_params: Mapping[str, Any],
+    test_files: Mapping[str, str],
+) -> list[Step]:
+    """convert and validate once for each converter profile, compat and release for each target."""
+    steps: list[Step] = []
+    profiles: dict[str, list[str]] = {}
+    for target in optimization.targets:
+        runtime = RUNTIMES[workspace.targets[target].runtime]
+        profiles.setdefault(runtime.PROFILE, []).append(target)
+    for profile, targets in sorted(profiles.items()):
+        suffix = "" if profile == "builtin" else f"+{profile}"
+        pair = f"{model.name}:{optimization.name}{suffix}"
+        folder = f"{model.name}/{optimization.name}{suffix}"
+        params: dict[str, Any] = {
+            "quantize": optimization.quantize, "io": optimization.io, "profile": profile,
+        }  # fmt: skip
+        files: dict[str, str] = {}
+        if QUANTIZATIONS[optimization.quantize].CALIBRATES and model.calibration:
+            params["calibration"], files = data_inputs("calibration", model.calibration)
+        convert_task, validate_task = f"convert:{pair}", f"validate:{pair}"
+        steps.append(Step(
+            convert_task, "convert", model, optimization, modules=convert.MODULES,
+            params=params, files=files, ports=(_lowered(model.name),),
+            gates=(f"evaluate:{model.name}",),
+            request={"retry": {**source.params, "lower": source.params}, **source.request},
+        ))  # fmt: skip
+        steps.append(Step(
+            validate_task, "validate", model, optimization, modules=validate.MODULES,
+            params={
+                "test": test_params,
+                "data": _data_name(model),
+                "metrics": [{"name": m.name, "output": m.output} for m in model.metrics],
+            },
+            files=test_files,
+            ports=(
+                Port(convert_task, ("model.tflite",)),
+                Port(f"lower:{model.name}", ("interface.json",)),
+                Port(f"reference:{model.name}", ("reference.json", "output.*.npy")),
+            ),
+            report=f"{folder}/validate.json",
+        ))  # fmt: skip
+        for target in targets:
+            compat_task = f"compat:{model.name}:{optimization.name}@{target}"
+            steps.append(Step(
+                compat_task, "compat", model, optimization, target, modules=compat.MODULES,
+                params={"runtime": workspace.targets[target].runtime},
+                ports=(Port(convert_task, ("model.tflite",)),),
+                report=f"{model.name}/{optimization.name}@{target}/compat.json",
+            ))  # fmt: skip
+            steps.append(Step(
+                f"release:{model.name}:{optimization.name}@{target}", "release",
+                model, optimization, target,
+                ports=(Port(convert_task, ("model.tflite",)),),
+                gates=(f"evaluate:{model.name}", compat_task, validate_task),
+            ))  # fmt: skip
+    return steps
+
+
+def data_inputs(prefix: str, data: Data) -> tuple[dict[str, Any], dict[str, str]]:
+    """Key parameters and keyed files of declared data."""
+    if isinstance(data, RandomData):
+        return {
+            "kind": "random", "seed": data.seed, "samples": data.samples,
+            "low": data.low, "high": data.high,
+        }, {}  # fmt: skip
+    params: dict[str, Any] = {"samples": data.samples}
+    files: dict[str, str] = {}
+    if data.npz is not None:
+        params["kind"] = "npz"
+        files[f"{prefix}.npz"] = data.npz
+    else:
+        params["kind"] = "npy"
+        params["arrays"] = sorted(name for name, _ in data.npy)
+        files.update({f"{prefix}.npy.{name}": path for name, path in data.npy})
+    if data.labels is not None and prefix == "test":
+        params["labels"] = True
+        params["label_key"] = data.labels.key
+        if data.labels.key is None:
+            files[f"{prefix}.labels"] = data.labels.path
+    return params, files
+
+
+def parity_data(model: Model) -> Data:
+    """What parity is measured on: the test data, else real calibration data, else random data
+    in the range of the declared calibration."""
+    if model.test is not None:
+        return model.test
+    return model.calibration if model.calibration is not None else RandomData()
+
+
+def test_data(model: Model) -> tuple[dict[str, Any], dict[str, str]]:
+    return data_inputs("test", parity_data(model))
+
+
+def _data_name(model: Model) -> str:
+    data = parity_data(model)
+    if not isinstance(data, FileData):
+        return "random"
+    return "test" if model.test is not None else "calibration"

@@ -1,0 +1,82 @@
+"""Paths in manifests: relative to the manifest that holds them, and never out of the workspace."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tflbuild.errors import ManifestError
+from tflbuild.manifest.problems import nearest
+from tflbuild.manifest.yamlfile import Node, describe
+
+
+class Paths:
+    """The workspace root, and the folder of each manifest by its name in positions."""
+
+    def __init__(self, root: Path, cwd: Path | None) -> None:
+        self.root = str(root)
+        self._cwd = None if cwd is None else os.path.realpath(cwd)
+        self._folders: dict[str, str] = {}
+
+    def label(self, manifest: str) -> str:
+        """The manifest's name in positions; its values' paths resolve from here on."""
+        cwd, base = self._cwd, self.root
+        # From a subfolder `../tflbuild.yaml`: two files of one name must stay two, and findable.
+        if cwd is not None and (_is_under(manifest, cwd) or _is_under(cwd, self.root)):
+            base = cwd
+        label = os.path.relpath(manifest, base)
+        self._folders[label] = os.path.dirname(manifest)
+        return label
+
+    def folder_of(self, node: Node) -> str:
+        """The folder of the manifest that holds a value."""
+        return self._folders[node.position.file]
+
+    def relative(self, path: str) -> str:
+        """An absolute path inside the workspace, as a POSIX path relative to the root."""
+        return Path(os.path.relpath(path, self.root)).as_posix()
+
+    def inside(self, path: str) -> bool:
+        """Whether the path lies in the workspace, as written and with its symlinks resolved."""
+        return _is_under(path, self.root) and _is_under(os.path.realpath(path), self.root)
+
+    def absolute(self, node: Node) -> str:
+        """The absolute path that a value means; ManifestError when it leaves the workspace."""
+        text = str(node.value)
+        path = os.path.normpath(os.path.join(self.folder_of(node), text))
+        if not self.inside(path):
+            via = " (through a symlink)" if _is_under(path, self.root) else ""
+            raise ManifestError(
+                f"path {describe(text)} leaves the workspace{via}; bring what it names into the "
+                "root manifest's folder",
+                node.position,
+            )
+        return path
+
+    def file(self, node: Node, suffix: str = "", other: str = "") -> str:
+        """A file that must exist, relative to the root; `other` helps when the suffix is wrong."""
+        path = self.absolute(node)
+        if suffix and not path.endswith(suffix):
+            raise ManifestError(
+                f"expected a {suffix} file, got {describe(node.value)}{other}", node.position
+            )
+        if os.path.isdir(path):
+            raise ManifestError(
+                f"expected a file, but {describe(node.value)} is a folder", node.position
+            )
+        if not os.path.isfile(path):
+            raise self.missing(node, path, "file")
+        return self.relative(path)
+
+    def missing(self, node: Node, path: str, what: str) -> ManifestError:
+        """The error for a path that is not there, with the nearest name in its folder."""
+        folder, name = os.path.split(path)
+        try:
+            hint = nearest(name, os.listdir(folder)) or f" (looked for {self.relative(path)})"
+        except OSError:
+            hint = f"; the folder {self.relative(folder)} does not exist either"
+        return ManifestError(f"no such {what}: {describe(node.value)}{hint}", node.position)
+
+
+def _is_under(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

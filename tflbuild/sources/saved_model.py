@@ -1,0 +1,80 @@
+"""`saved_model`: a folder with `saved_model.pb`, one of its signatures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tflbuild.errors import TaskError
+from tflbuild.sources.base import Loaded, Tensors, TensorSpec
+
+NAME = "saved_model"
+MODULES: tuple[str, ...] = ("tf_keras",)
+
+
+def files(path: Path) -> tuple[Sequence[tuple[str, Path]], Sequence[Path]]:
+    found: list[tuple[str, Path]] = []
+    folders: list[Path] = []
+    for folder, names, entries in os.walk(path, followlinks=True):
+        names.sort()
+        folders.append(Path(folder))
+        found.extend(
+            ((Path(folder) / entry).relative_to(path).as_posix(), Path(folder) / entry)
+            for entry in entries
+        )
+    return sorted(found), sorted(folders)
+
+
+def load(path: Path, params: Mapping[str, Any]) -> Loaded:
+    import tensorflow as tf
+    import tf_keras  # noqa: F401  registers the optimizers that Keras-2 SavedModels hold
+    from tensorflow.python.saved_model import loader_impl
+
+    key, tags = params["signature"], list(params["tags"])
+    try:
+        proto = loader_impl.parse_saved_model(str(path))
+    except Exception as error:
+        raise TaskError(f"not a readable SavedModel: {_line(error)}") from error
+    known = [sorted(graph.meta_info_def.tags) for graph in proto.meta_graphs]
+    if sorted(tags) not in known:
+        raise TaskError(f"no graph with tags {tags}; the SavedModel has {known}: set source.tags")
+    try:
+        root = tf.saved_model.load(str(path), tags=tags)
+    except Exception as error:
+        raise TaskError(f"TensorFlow cannot load the SavedModel: {_line(error)}") from error
+    if key not in root.signatures:
+        names = sorted(k for k in root.signatures if not k.startswith("__"))
+        raise TaskError(f"no signature {key!r}; the SavedModel has {names}: set source.signature")
+    signature = root.signatures[key]
+    specs = signature.structured_input_signature[1]
+
+    def function(tensors: Tensors) -> Tensors:
+        return dict(signature(**tensors))
+
+    def save(traced: Any, name: str, folder: Path) -> None:
+        module = tf.Module()
+        module.root = root
+        tf.saved_model.save(module, str(folder), signatures={name: traced})
+
+    return Loaded(
+        loader="tf.saved_model",
+        signature=key,
+        inputs=tuple(
+            TensorSpec(
+                name,
+                tuple(specs[name].shape.as_list()) if specs[name].shape.rank is not None else None,
+                specs[name].dtype.name,
+            )
+            for name in sorted(specs)
+        ),
+        outputs=tuple(sorted(signature.structured_outputs)),
+        function=function,
+        save=save,
+        keep_alive=root,
+    )
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:400]

@@ -1,0 +1,164 @@
+"""convert: one lowered model and one optimization become one `.tflite` file.
+
+Outputs: `model.tflite` (signature written, buffers 16-aligned, checked to be what was asked
+for) and `convert.json` (converter entry, quantization counts, calibration ranges, warnings).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tflbuild import data
+from tflbuild.conversion import Lowered, bind, make_converter, run_converter
+from tflbuild.errors import TaskError
+from tflbuild.optimizations import QUANTIZATIONS
+from tflbuild.stages import lower
+from tflbuild.stages.base import Request
+
+VERSION = 1
+MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
+ZYGOTE = "tf"
+
+
+def run(request: Request) -> None:
+    params = request.params
+    quantization = QUANTIZATIONS[params["quantize"]]
+    lowered = open_lowered(request)
+    aware = lowered.interface["quantization_aware"]
+    if aware and not quantization.TRAINED_RANGES:
+        raise TaskError(
+            f"the graph holds ranges of quantization-aware training; quantize:"
+            f" {params['quantize']} would not give what it says: use quantize: qat"
+        )
+    if quantization.TRAINED_RANGES and not aware:
+        raise TaskError(
+            "quantize: qat needs a model of quantization-aware training (FakeQuant ops);"
+            " this graph has none: use quantize: int8 with calibration data"
+        )
+    samples = None
+    if quantization.CALIBRATES:
+        files = request.files("calibration")
+        samples = data.load(
+            params["calibration"], files, lowered.interface["inputs"], "calibration"
+        )
+    converter = make_converter(lowered)
+    calibration = _generator(lowered, samples) if samples is not None else None
+    quantization.configure(converter, params["io"], calibration)
+    raw = run_converter(converter)
+    released = finish(lowered, raw)
+    report = check(released, lowered, params)
+    report["route"] = "saved_model" if not lowered.frozen else "frozen"
+    report["entry"] = lowered.entry
+    report["size"] = len(released)
+    if samples is not None:
+        report["calibration"] = {
+            "samples": samples.count,
+            "representative": samples.representative,
+            "ranges": samples.ranges(),
+        }
+        report["warnings"] += samples.warnings
+    (request.out / "model.tflite").write_bytes(released)
+    request.write_json("convert.json", report)
+
+
+def open_lowered(request: Request) -> Lowered:
+    """The lowered form; on a retry, the SavedModel route from the source itself."""
+    if request.retry:
+        loaded = lower.load_source(request)
+        scratch = request.out.parent / "retry"
+        scratch.mkdir()
+        interface, _, _ = lower.lower(loaded, request.params["lower"], scratch, lower.SAVED_MODEL)
+        return Lowered(request.out.parent / "saved_model", interface)
+    interface = request.read_json("interface.json")
+    if "saved_model.tar" in request.inputs:
+        folder = lower.unpack(request.inputs["saved_model.tar"], request.out.parent / "unpacked")
+        return Lowered(folder, interface)
+    # The store names blobs by digest; the suffix tells the form.
+    graph = request.out.parent / "lowered.pb"
+    graph.symlink_to(request.inputs["lowered.pb"])
+    return Lowered(graph, interface)
+
+
+def finish(lowered: Lowered, raw: bytes) -> bytes:
+    """The converter's bytes with our signature, names, order and alignment."""
+    from tflbuild.tflite.signature import Interface, IOTensor
+    from tflbuild.tflite.write import rewrite
+
+    return bytes(rewrite(raw, interface=bind(lowered, raw, Interface, IOTensor)))
+
+
+def check(released: bytes, lowered: Lowered, params: Any) -> dict[str, Any]:
+    """You got what you asked for: else TaskError, before anything is released."""
+    from tflbuild.tflite.checks import (
+        quantization_effect,
+        quantization_problems,
+        weightless_variables,
+    )
+    from tflbuild.tflite.read import buffer_alignment_problems, read_model
+
+    model = read_model(released)
+    problems = [
+        *buffer_alignment_problems(released),
+        *weightless_variables(model),
+        *interface_problems(model, lowered.interface),
+        *quantization_problems(
+            model,
+            params["quantize"],
+            params["io"],
+            {entry["name"]: entry["dtype"] for entry in lowered.interface["inputs"]},
+            {entry["name"]: entry["dtype"] for entry in lowered.interface["outputs"]},
+        ),
+    ]
+    if problems:
+        raise TaskError("the converted file is not what was asked for: " + "; ".join(problems[:4]))
+    return {"quantization": quantization_effect(model, params["quantize"]), "warnings": []}
+
+
+def interface_problems(model: Any, interface: Any) -> list[str]:
+    """Where signature, names, order or shapes of the source did not survive."""
+    signature = next((s for s in model.signatures if s.key == interface["signature"]), None)
+    if signature is None:
+        return [f"no signature {interface['signature']!r}"]
+    found = []
+    main = model.subgraphs[signature.subgraph]
+    for side, bound, order in (
+        ("inputs", signature.inputs, main.inputs),
+        ("outputs", signature.outputs, main.outputs),
+    ):
+        names = [entry["name"] for entry in interface[side]]
+        if sorted(name for name, _ in bound) != sorted(names):
+            found.append(f"{side} {[name for name, _ in bound]}, not {names}")
+            continue
+        index = dict(bound)
+        if [index[name] for name in names] != list(order):
+            found.append(f"{side} are not in the order {names}")
+        for entry in interface[side]:
+            tensor = main.tensors[index[entry["name"]]]
+            if not shapes_agree(entry["shape"], tensor.shape_signature):
+                found.append(
+                    f"{side[:-1]} {entry['name']!r} has shape {list(tensor.shape_signature)},"
+                    f" not {entry['shape']}"
+                )
+    return found
+
+
+def shapes_agree(source: list[int | None] | None, released: tuple[int, ...]) -> bool:
+    """The released shape may be more exact than the source's, never another."""
+    if source is None:
+        return True
+    return len(source) == len(released) and all(
+        want is None or have in (want, -1)
+        for want, have in zip(source, released, strict=True)
+    )
+
+
+def _generator(lowered: Lowered, samples: data.Samples) -> Any:
+    inputs = lowered.interface["inputs"]
+
+    def generate() -> Iterator[Any]:
+        for batch in data.batches(samples, inputs, size=1):
+            # By name where the file has a signature, else in the order given to the converter.
+            yield [batch[e["name"]] for e in inputs] if lowered.frozen else batch
+
+    return generate

@@ -1,0 +1,284 @@
+"""lower: the source, whatever its format, becomes one frozen, variant-independent form.
+
+Outputs: `lowered.pb` (a frozen GraphDef in canonical form) or `saved_model.tar`,
+`interface.json` (what the later stages bind by) and `lower.json` (route, reason, loader).
+
+The frozen route is exact for feed-forward graphs and the fast one. It loses fused ops or
+crashes the converter elsewhere, so it is taken only for graphs that hold nothing of the kind
+(DESIGN section 6); the others travel as a SavedModel.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tflbuild.errors import TaskError
+from tflbuild.sources import FORMATS
+from tflbuild.sources.base import Loaded
+from tflbuild.stages.base import Request
+
+VERSION = 1
+MODULES: tuple[str, ...] = ("tensorflow", "numpy")
+ZYGOTE = "tf"
+
+FROZEN = "frozen"
+SAVED_MODEL = "saved_model"
+
+# Ops that hold state or need an initializer, and control flow: the frozen form cannot carry
+# the first two, and conversion of the third differs from the SavedModel's.
+STATE_OPS = ("Assign", "LookupTable", "HashTable", "MutableHashTable", "InitializeTable")
+CONTROL_FLOW_OPS = frozenset(
+    {"If", "StatelessIf", "While", "StatelessWhile", "Case", "StatelessCase"}
+)
+
+
+def run(request: Request) -> None:
+    loaded = load_source(request)
+    interface, route, reason = lower(loaded, request.params, request.out)
+    request.write_json("interface.json", interface)
+    request.write_json(
+        "lower.json", {"loader": loaded.loader, "route": route, "reason": reason}
+    )
+
+
+def load_source(request: Request) -> Loaded:
+    """Load the source by its own framework. Raises TaskError."""
+    params = request.params["source"]
+    loaded = FORMATS[params["format"]].load(request.inputs["source"], params)
+    for spec in loaded.inputs:
+        if spec.shape is None and spec.name not in request.params["pins"]:
+            raise TaskError(
+                f"input {spec.name!r} has no known rank: pin it under inputs:"
+                f" {{{spec.name}: {{shape: [...]}}}}"
+            )
+    return loaded
+
+
+def lower(
+    loaded: Loaded, params: Mapping[str, Any], out: Path, force: str | None = None
+) -> tuple[dict[str, Any], str, str]:
+    """Trace, choose the route and write the lowered form into `out`.
+
+    Returns the interface, the route and the reason for it. `force` names a route (the retry
+    of a failed conversion takes the SavedModel one).
+    """
+    inputs, outputs = positional_order(loaded, params)
+    specs = pinned_specs(loaded, params["pins"])
+    traced = trace(loaded, inputs, outputs, specs)
+    reason = force and "asked for" or why_not_frozen(traced)
+    route = force or (SAVED_MODEL if reason else FROZEN)
+    interface = {
+        "signature": loaded.signature,
+        "inputs": [
+            {"name": name, "dtype": t.dtype.name, "shape": _shape(t)}
+            for name, t in zip(inputs, _arguments(traced), strict=True)
+        ],
+        "outputs": [
+            {"name": name, "dtype": t.dtype.name, "shape": _shape(t)}
+            for name, t in zip(outputs, traced.outputs, strict=True)
+        ],
+    }
+    if route == FROZEN:
+        graph, ins, outs = freeze(traced)
+        leftover = [n.name for n in graph.node if n.op in ("VarHandleOp", "ReadVariableOp")]
+        if leftover:
+            raise TaskError(f"variables remain after freezing: {leftover[:3]}")
+        interface["quantization_aware"] = has_fake_quant(graph)
+        for entry, tensor in zip(interface["inputs"], ins, strict=True):
+            entry["tensor"] = tensor
+        for entry, tensor in zip(interface["outputs"], outs, strict=True):
+            entry["tensor"] = tensor
+        (out / "lowered.pb").write_bytes(graph.SerializeToString(deterministic=True))
+    else:
+        interface["quantization_aware"] = has_fake_quant(traced.graph.as_graph_def())
+        folder = out.parent / "saved_model"
+        export(loaded, inputs, outputs, specs, folder)
+        pack(folder, out / "saved_model.tar")
+    return interface, route, reason or "feed-forward graph, nothing stateful"
+
+
+def positional_order(loaded: Loaded, params: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The manifest's order where it names every tensor, else the source's. Raises TaskError."""
+    names = [spec.name for spec in loaded.inputs]
+    unknown = [name for name in params["input_order"] if name not in names]
+    if unknown:
+        raise TaskError(f"inputs: the source has no input {unknown[0]!r}; it has {names}")
+    asked = list(params["input_order"])
+    inputs = asked if len(asked) == len(names) else names
+    outputs = list(params["output_order"]) or list(loaded.outputs)
+    if sorted(outputs) != sorted(loaded.outputs):
+        raise TaskError(
+            f"outputs: expected an order of {list(loaded.outputs)}, got {outputs}"
+        )
+    return inputs, outputs
+
+
+def pinned_specs(loaded: Loaded, pins: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+    """Shape and dtype of each input after the manifest's pins. Raises TaskError on a conflict."""
+    result = {}
+    for spec in loaded.inputs:
+        pin = pins.get(spec.name, {})
+        dtype = pin.get("dtype") or spec.dtype
+        if dtype != spec.dtype:
+            raise TaskError(
+                f"inputs.{spec.name}.dtype: the source takes {spec.dtype}, not {dtype}"
+            )
+        shape = spec.shape
+        pinned = pin.get("shape")
+        if pinned is not None:
+            fits = shape is None or (
+                len(shape) == len(pinned)
+                and all(
+                    have is None or want is None or have == want
+                    for have, want in zip(shape, pinned, strict=True)
+                )
+            )
+            if not fits:
+                raise TaskError(
+                    f"inputs.{spec.name}.shape: {list(pinned)} does not fit the source's"
+                    f" {list(shape or ())}"
+                )
+            base = shape if shape is not None else tuple(pinned)
+            shape = tuple(
+                want if have is None else have for have, want in zip(base, pinned, strict=True)
+            )
+        result[spec.name] = (shape, dtype)
+    return result
+
+
+def trace(
+    loaded: Loaded,
+    inputs: list[str],
+    outputs: list[str],
+    specs: Mapping[str, tuple[Any, str]],
+    named: bool = False,
+) -> Any:
+    """A ConcreteFunction over positional inputs; a list of outputs, or (`named`) a dict."""
+    import tensorflow as tf
+
+    def call(*tensors: Any) -> Any:
+        result = loaded.function(dict(zip(inputs, tensors, strict=True)))
+        if named:
+            return {name: tf.identity(result[name], name=_scope(name)) for name in outputs}
+        return [tf.identity(result[name]) for name in outputs]
+
+    signature = [
+        tf.TensorSpec(specs[name][0], specs[name][1], name=_scope(name)) for name in inputs
+    ]
+    try:
+        function = tf.function(call, input_signature=signature, autograph=False)
+        return function if named else function.get_concrete_function()
+    except Exception as error:
+        text = " ".join(str(error).split())[-400:]
+        raise TaskError(f"the model cannot be traced with these input shapes: {text}") from error
+
+
+def why_not_frozen(traced: Any) -> str | None:
+    """The reason why a graph must travel as a SavedModel, or None."""
+    graph = traced.graph.as_graph_def()
+    for function in graph.library.function:
+        if "_implements" in function.attr or "api_implements" in function.attr:
+            return "holds a fused function (_implements) that the converter recognises"
+    for node in _all_nodes(graph):
+        if node.op in CONTROL_FLOW_OPS:
+            return f"control flow ({node.op} {node.name!r})"
+        if node.op.startswith(STATE_OPS):
+            return f"state or table ({node.op} {node.name!r})"
+    return None
+
+
+def has_fake_quant(graph: Any) -> bool:
+    """True for a graph of quantization-aware training."""
+    return any(
+        node.op.startswith(("FakeQuantWithMinMax", "QuantizeAndDequantize"))
+        for node in _all_nodes(graph)
+    )
+
+
+def freeze(traced: Any) -> tuple[Any, list[str], list[str]]:
+    """The canonical frozen GraphDef, and its input and output tensor names in order.
+
+    Nodes sorted by name: without it (and deterministic serialization) each process writes
+    other bytes for the same graph.
+    """
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2_as_graph,
+    )
+
+    frozen, graph = convert_variables_to_constants_v2_as_graph(traced, lower_control_flow=False)
+    nodes = sorted(graph.node, key=lambda node: node.name)
+    functions = sorted(graph.library.function, key=lambda f: f.signature.name)
+    for node in nodes:
+        node.ClearField("experimental_debug_info")
+    canonical = type(graph)()
+    canonical.versions.CopyFrom(graph.versions)
+    canonical.node.extend(nodes)
+    canonical.library.function.extend(functions)
+    return canonical, [t.name for t in frozen.inputs], [t.name for t in frozen.outputs]
+
+
+def export(
+    loaded: Loaded,
+    inputs: list[str],
+    outputs: list[str],
+    specs: Mapping[str, tuple[Any, str]],
+    folder: Path,
+) -> None:
+    """Write a SavedModel with one signature, whose keys are the interface's names."""
+    function = trace(loaded, inputs, outputs, specs, named=True)
+    try:
+        loaded.save(function, loaded.signature, folder)
+    except TaskError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:400]
+        raise TaskError(f"the model cannot be exported as a SavedModel: {text}") from error
+
+
+def pack(folder: Path, archive: Path) -> None:
+    """A tar with fixed order, owner and times (a SavedModel itself is never byte-stable)."""
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(folder.rglob("*")):
+            info = tarfile.TarInfo(path.relative_to(folder).as_posix())
+            if path.is_dir():
+                info.type, info.mode = tarfile.DIRTYPE, 0o755
+                tar.addfile(info)
+            else:
+                info.size, info.mode = path.stat().st_size, 0o644
+                with path.open("rb") as stream:
+                    tar.addfile(info, stream)
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """Undo `pack`."""
+    with tarfile.open(archive) as tar:
+        if hasattr(tarfile, "data_filter"):
+            tar.extractall(folder, filter="data")
+        else:  # before Python 3.10.12
+            tar.extractall(folder)
+    return folder
+
+
+def _arguments(traced: Any) -> list[Any]:
+    """The traced inputs that are arguments, without captured variables."""
+    count = len(traced.inputs) - len(traced.captured_inputs)
+    return list(traced.inputs[:count])
+
+
+def _all_nodes(graph: Any) -> Iterable[Any]:
+    yield from graph.node
+    for function in graph.library.function:
+        yield from function.node_def
+
+
+def _shape(tensor: Any) -> list[int | None] | None:
+    return None if tensor.shape.rank is None else list(tensor.shape.as_list())
+
+
+def _scope(name: str) -> str:
+    """A name that TensorFlow takes for a placeholder."""
+    clean = "".join(c if c.isalnum() or c in "_.-/" else "_" for c in name)
+    return clean if clean[:1].isalnum() or clean[:1] == "." else "t" + clean

@@ -1,0 +1,216 @@
+"""validate: run the converted file on the test inputs and measure it against the source.
+
+Output: `validate.json`: per output the parity numbers, pooled over all samples; the metrics of
+the source and of the file. It measures and does not judge: limits are the gate's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tflbuild import data
+from tflbuild.errors import TaskError
+from tflbuild.stages.base import Request
+from tflbuild.stages.reference import join
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+VERSION = 1
+MODULES: tuple[str, ...] = ("numpy", "ai_edge_litert")
+ZYGOTE = "lite"
+
+
+def run(request: Request) -> None:
+    import numpy as np
+
+    interface = request.read_json("interface.json")
+    reference = request.read_json("reference.json")
+    samples = data.load(
+        request.params["test"], request.files("test"), interface["inputs"], "test"
+    )
+    outputs = run_file(request, interface, samples)
+    parity, expected = [], {}
+    for index, entry in enumerate(reference["outputs"]):
+        name = entry["name"]
+        source = np.load(request.inputs[f"output.{index}.npy"], allow_pickle=False)
+        expected[name] = source
+        if source.shape != outputs[name].shape:
+            raise TaskError(
+                f"output {name!r} has shape {list(outputs[name].shape)} over all samples, the"
+                f" source's has {list(source.shape)}"
+            )
+        parity.append({"output": name, **parity_numbers(source, outputs[name])})
+    metrics = {}
+    for metric in request.params["metrics"]:
+        metrics[metric["name"]] = accuracy(metric, samples, expected, outputs)
+    request.write_json(
+        "validate.json",
+        {
+            "signature": interface["signature"],
+            "samples": samples.count,
+            "representative": samples.representative,
+            "data": request.params["data"],
+            "parity": parity,
+            "metrics": metrics,
+        },
+    )
+
+
+def run_file(request: Request, interface: Any, samples: data.Samples) -> dict[str, Array]:
+    """The file's outputs by name, dequantized, samples along the first axis.
+
+    Inputs go in one at a time (or by the fixed batch), as on a device: a resized batch would
+    test another plan than the one that ships.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        interpreter = Interpreter(
+            model_path=str(request.inputs["model.tflite"]), num_threads=1
+        )
+        runner = interpreter.get_signature_runner(interface["signature"])
+    except (ValueError, RuntimeError) as error:
+        raise TaskError(f"the LiteRT interpreter refuses the file: {_line(error)}") from error
+    ins, outs = runner.get_input_details(), runner.get_output_details()
+    collected: dict[str, list[Any]] = {e["name"]: [] for e in interface["outputs"]}
+    for batch in data.batches(samples, interface["inputs"], size=1):
+        feed = {name: quantize(array, ins[name]) for name, array in batch.items()}
+        try:
+            result = runner(**feed)
+        except (ValueError, RuntimeError) as error:
+            raise TaskError(f"the LiteRT interpreter failed: {_line(error)}") from error
+        for name, rows in collected.items():
+            rows.append(dequantize(result[name], outs[name]))
+    stacked = data.is_stacked(samples, interface["inputs"])
+    return {name: join(rows, stacked) for name, rows in collected.items()}
+
+
+def quantize(array: Array, details: Mapping[str, Any]) -> Array:
+    """Real values to the file's input type: round(x / scale) + zero_point, saturated
+    (the affine scheme of the LiteRT 8-bit quantization specification)."""
+    import numpy as np
+
+    scale, zero = details["quantization"]
+    dtype = np.dtype(details["dtype"])
+    if not scale or dtype.kind not in "iu" or array.dtype.kind != "f":
+        return array
+    limits = np.iinfo(dtype)
+    scaled = np.round(array / np.float32(scale)) + zero
+    result: Array = np.clip(scaled, limits.min, limits.max).astype(dtype)
+    return result
+
+
+def dequantize(array: Array, details: Mapping[str, Any]) -> Array:
+    """The file's output to real values: (q - zero_point) * scale."""
+    import numpy as np
+
+    scale, zero = details["quantization"]
+    if not scale or array.dtype.kind not in "iu":
+        return array.copy()  # the interpreter's own buffer is reused
+    result: Array = (array.astype(np.float32) - zero) * np.float32(scale)
+    return result
+
+
+def parity_numbers(source: Array, other: Array) -> dict[str, Any]:
+    """Parity of one output, pooled over all samples and elements, in float64.
+
+    `sqnr` 10 log10(sum s^2 / sum (s - o)^2) in dB (null: no error at all), `cosine` similarity,
+    `max_abs_error` in output units, `max_range_error` that over the source output's range
+    (null: the source is constant). `finite` false or `constant` true are findings that always
+    fail; the numbers are then null.
+    """
+    import numpy as np
+
+    if source.dtype.kind in "SUO" or other.dtype.kind in "SUO":
+        return {"kind": "exact", "equal": bool((source == other).all()), "finite": True}
+    exact = source.dtype.kind not in "fc"
+    s, o = source.astype(np.float64).ravel(), other.astype(np.float64).ravel()
+    result: dict[str, Any] = {
+        "kind": "integer" if exact else "float",
+        "finite": bool(np.isfinite(o).all()),
+        "source_finite": bool(np.isfinite(s).all()),
+        "constant": False,
+        "sqnr": None,
+        "cosine": None,
+        "max_abs_error": None,
+        "max_range_error": None,
+        "equal": bool(np.array_equal(s, o)),
+    }
+    if not s.size or not result["finite"] or not result["source_finite"]:
+        return result
+    error = np.abs(s - o)
+    noise, signal = float(np.sum(error**2)), float(np.sum(s**2))
+    spread = float(s.max() - s.min())
+    result["constant"] = bool(o.size > 1 and o.max() == o.min() and spread > 0)
+    if noise > 0 and signal > 0:
+        result["sqnr"] = float(10 * np.log10(signal / noise))
+    elif noise > 0:
+        result["sqnr"] = -float(np.finfo(np.float64).max)
+    norms = float(np.sqrt(signal) * np.sqrt(np.sum(o**2)))
+    if norms > 0:
+        result["cosine"] = min(1.0, float(np.dot(s, o)) / norms)
+    elif noise == 0:
+        result["cosine"] = 1.0
+    result["max_abs_error"] = float(error.max())
+    if spread > 0:
+        result["max_range_error"] = float(error.max()) / spread
+    worst = int(error.reshape(len(source), -1).max(axis=1).argmax()) if source.ndim else 0
+    result["worst_sample"] = worst
+    return result
+
+
+def accuracy(
+    metric: Mapping[str, Any],
+    samples: data.Samples,
+    source: Mapping[str, Array],
+    outputs: Mapping[str, Array],
+) -> dict[str, Any]:
+    """Share of samples whose class (arg max; one value: above 0.5) equals the label.
+
+    Raises TaskError when labels or outputs do not allow it.
+    """
+    if samples.labels is None:
+        raise TaskError("accuracy needs labels: data.test.labels")
+    name = metric["output"]
+    if name is None:
+        if len(outputs) != 1:
+            raise TaskError(
+                f"accuracy: the model has outputs {sorted(outputs)}; name one:"
+                " metrics.accuracy.output"
+            )
+        name = next(iter(outputs))
+    if name not in outputs:
+        raise TaskError(f"accuracy: no output {name!r}; the model has {sorted(outputs)}")
+    classes = outputs[name].reshape(len(outputs[name]), -1).shape[1]
+    highest, lowest = int(samples.labels.max()), int(samples.labels.min())
+    if lowest < 0 or highest >= max(classes, 2):
+        raise TaskError(
+            f"accuracy: labels reach from {lowest} to {highest}, output {name!r} has"
+            f" {max(classes, 2)} classes"
+        )
+    if len(outputs[name]) != len(samples.labels):
+        raise TaskError(
+            f"accuracy: output {name!r} gives {len(outputs[name])} rows for"
+            f" {len(samples.labels)} labels"
+        )
+    return {
+        "output": name,
+        "source": _share(source[name], samples.labels),
+        "file": _share(outputs[name], samples.labels),
+        "samples": len(samples.labels),
+    }
+
+
+def _share(scores: Array, labels: Array) -> float:
+    flat = scores.reshape(len(scores), -1)
+    classes = flat.argmax(axis=1) if flat.shape[1] > 1 else (flat[:, 0] > 0.5)
+    return float((classes == labels).mean())
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,313 @@
+"""You got what you asked for: what the converter says OK to and does otherwise.
+
+Each check takes a file as `read_model` gives it and returns a list of problems, a line each.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .cost import FLOATS, compute_rule, op_input
+from .read import Op, Subgraph, Tensor, TfliteModel
+
+QUANTIZED = frozenset({"int2", "int4", "uint4", "int8", "uint8"})
+# The converter's default `minimum elements for weights` of dynamic range quantization
+# (tensorflow/compiler/mlir/lite/quantization/common/quantization_lib/quantization_config.h).
+MIN_ELEMENTS = 1024
+# Operators that look up rows of a weight: quantized like weights, but they compute nothing.
+_LOOKUPS = {"EMBEDDING_LOOKUP": 1, "GATHER": 0}
+_FULL_INTEGER = {"int8": "int8", "qat": "int8", "int16x8": "int16"}  # quantize: activations
+
+Variable = tuple[str, str]  # (container, shared_name)
+
+
+def weightless_variables(model: TfliteModel) -> list[str]:
+    """Variables that are read and that no initializer gives a value: they read as garbage.
+
+    An initializer is an ASSIGN_VARIABLE in a subgraph that a CALL_ONCE runs. Handles are followed
+    into subgraphs and through loops.
+    """
+    handles = _Handles(model)
+    assigned: set[Variable | None] = set()
+    started = [i for _, op in _ops(model, "CALL_ONCE") for i in op.subgraphs]
+    seen: set[int] = set()
+    while started:
+        if (index := started.pop()) in seen:
+            continue
+        seen.add(index)
+        graph = model.subgraphs[index]
+        started += [i for op in graph.ops for i in op.subgraphs]
+        writes = (op for op in graph.ops if op.name == "ASSIGN_VARIABLE" and op.inputs)
+        assigned |= {v for op in writes for v in handles.find(graph, op.inputs[0])}
+    assigned.discard(None)  # one unknown is not the other
+    problems: dict[str, None] = {}
+    for graph, op in _ops(model, "READ_VARIABLE"):
+        found = handles.find(graph, op.inputs[0]) if op.inputs else {None}
+        for variable in sorted(found - assigned, key=str):
+            what = f"variable '{variable[1]}'" if variable else "a variable whose handle is unknown"
+            where = f" (container '{variable[0]}')" if variable and variable[0] else ""
+            problems[f"{what}{where} is read and never initialized"] = None
+    return list(problems)
+
+
+class _Handles:
+    """Which variables a resource tensor may stand for; None among them: cannot be told."""
+
+    def __init__(self, model: TfliteModel) -> None:
+        self._producers = {
+            (graph.index, tensor): op
+            for graph in model.subgraphs
+            for op in graph.ops
+            for tensor in op.outputs
+        }
+        self._callers: dict[int, list[tuple[Subgraph, Op]]] = {}
+        for graph in model.subgraphs:
+            for op in graph.ops:
+                for index in op.subgraphs:
+                    self._callers.setdefault(index, []).append((graph, op))
+        self._names: dict[tuple[int, int], Variable] = {}
+
+    def find(self, graph: Subgraph, tensor: int) -> set[Variable | None]:
+        """All handles that may reach a tensor."""
+        found: set[Variable | None] = set()
+        seen: set[tuple[int, int]] = set()
+        todo = [(graph, tensor)]
+        while todo:
+            graph, tensor = todo.pop()
+            if (at := (graph.index, tensor)) in seen:
+                continue
+            seen.add(at)
+            before = list(self._before(graph, tensor))
+            if at in self._names:
+                found.add(self._names[at])
+            elif before:
+                todo += before
+            else:
+                found.add(None)
+        return found
+
+    def _before(self, graph: Subgraph, tensor: int) -> Iterator[tuple[Subgraph, int]]:
+        op = self._producers.get((graph.index, tensor))
+        if op is None:
+            if tensor in graph.inputs:
+                position = graph.inputs.index(tensor)
+                for caller, call in self._callers.get(graph.index, []):
+                    at = position + (call.name == "IF")  # IF passes on all but its condition
+                    if at < len(call.inputs):
+                        yield caller, call.inputs[at]
+        elif op.name == "VAR_HANDLE":
+            options = op.options
+            name = options.get("container") or "", options.get("sharedName") or ""
+            self._names[graph.index, tensor] = name
+        elif op.name == "WHILE" and len(op.inputs) == len(op.outputs):  # passed through
+            yield graph, op.inputs[op.outputs.index(tensor)]
+
+
+def _ops(model: TfliteModel, name: str) -> Iterator[tuple[Subgraph, Op]]:
+    for graph in model.subgraphs:
+        for op in graph.ops:
+            if op.name == name:
+                yield graph, op
+
+
+@dataclass(frozen=True)
+class _Weight:
+    tensor: Tensor
+    op: str
+
+
+def _weights(model: TfliteModel) -> list[_Weight]:
+    """Constant weights of compute operators and look-ups, seen through DEQUANTIZE; data once."""
+    found: dict[tuple[int, int], _Weight] = {}
+    for graph in model.subgraphs:
+        stored = {
+            op.outputs[0]: op.inputs[0]
+            for op in graph.ops
+            if op.name in ("DEQUANTIZE", "DENSIFY") and op.inputs and op.outputs
+        }
+        for op in graph.ops:
+            rule = compute_rule(op)
+            slots = rule.weights if rule else (_LOOKUPS[op.name],) if op.name in _LOOKUPS else ()
+            for slot in slots:
+                tensor = op_input(graph, op, slot)
+                for _ in range(2):  # DENSIFY, then DEQUANTIZE
+                    if tensor and not tensor.is_constant:
+                        index = stored.get(tensor.index, -1)
+                        tensor = graph.tensors[index] if index >= 0 else None
+                if (
+                    tensor
+                    and tensor.is_constant
+                    and (tensor.dtype in FLOATS or tensor.quantization)
+                ):
+                    found.setdefault(
+                        (tensor.buffer, tensor.external_buffer), _Weight(tensor, op.name)
+                    )
+    return list(found.values())
+
+
+def _compute_dtypes(model: TfliteModel) -> Counter[str]:
+    """Compute operators by the dtype of their activation."""
+    counts: Counter[str] = Counter()
+    for graph in model.subgraphs:
+        for op in graph.ops:
+            if (rule := compute_rule(op)) and (tensor := op_input(graph, op, rule.activation)):
+                counts[tensor.dtype] += 1
+    return counts
+
+
+def quantization_effect(model: TfliteModel, quantize: str) -> dict[str, Any]:
+    """What quantization did, as JSON-able counts.
+
+    `weights`: {dtype: {tensors, elements, bytes}} of the constant weights of compute operators and
+    look-ups (biases left out); `compute_ops`: {activation dtype: count}; `quantized_weight_share`:
+    elements in a type smaller than float32, of all weight elements, 0 to 1 (0 without weights).
+
+    Args:
+        model: the converted file.
+        quantize: the manifest's value; returned for the report.
+    """
+    weights: dict[str, dict[str, int]] = {}
+    for weight in _weights(model):
+        tensor = weight.tensor
+        entry = weights.setdefault(tensor.dtype, {"tensors": 0, "elements": 0, "bytes": 0})
+        entry["tensors"] += 1
+        entry["elements"] += tensor.elements
+        entry["bytes"] += tensor.data_size
+    total = sum(entry["elements"] for entry in weights.values())
+    wide = sum(weights[t]["elements"] for t in weights if t in ("float32", "float64"))
+    return {
+        "quantize": quantize,
+        "weights": dict(sorted(weights.items())),
+        "compute_ops": dict(sorted(_compute_dtypes(model).items())),
+        "quantized_weight_share": round((total - wide) / total, 4) if total else 0.0,
+    }
+
+
+def quantization_problems(
+    model: TfliteModel,
+    quantize: str,
+    io: str = "float32",
+    source_inputs: Mapping[str, str] | None = None,
+    source_outputs: Mapping[str, str] | None = None,
+    signature: str | None = None,
+) -> list[str]:
+    """Where the file is not what `quantize` and `io` of the manifest ask for.
+
+    Args:
+        model: the converted file.
+        quantize: none, dynamic_range, float16, int8, int16x8 or qat.
+        io: float32, int8, uint8 or int16: what float inputs and outputs of the source become.
+        source_inputs: dtypes by signature key (tensor name without signature) in the source;
+            those that are not floating point must stay as they are. A missing key, or None:
+            the file's own integer types without quantization are taken for the source's.
+        source_outputs: the same for outputs.
+        signature: only this one; None: all.
+    """
+    problems = [
+        *_io_problems(model, io, source_inputs or {}, source_outputs or {}, signature),
+        *_weight_problems(model, quantize),
+    ]
+    return list(dict.fromkeys(problems))
+
+
+def _io_problems(
+    model: TfliteModel,
+    io: str,
+    source_inputs: Mapping[str, str],
+    source_outputs: Mapping[str, str],
+    signature: str | None,
+) -> Iterator[str]:
+    main = model.subgraphs[0]
+    sides = [
+        (s.subgraph, what, pairs, source)
+        for s in model.signatures
+        if signature in (None, s.key)
+        for what, pairs, source in (
+            ("input", s.inputs, source_inputs),
+            ("output", s.outputs, source_outputs),
+        )
+    ] or [
+        (0, what, tuple((main.tensors[i].name, i) for i in indexes), source)
+        for what, indexes, source in (
+            ("input", main.inputs, source_inputs),
+            ("output", main.outputs, source_outputs),
+        )
+    ]
+    for graph, what, pairs, source in sides:
+        for name, index in pairs:
+            tensor = model.subgraphs[graph].tensors[index]
+            plain = tensor.dtype not in FLOATS and tensor.quantization is None
+            before = source.get(name, tensor.dtype if plain else "float32")
+            if before not in FLOATS:
+                if tensor.dtype != before:
+                    yield f"{what} '{name}' is {tensor.dtype}, in the source it is {before}"
+            elif tensor.dtype != io and not (io == "float32" and tensor.dtype == before):
+                yield f"{what} '{name}' is {tensor.dtype}, io asks for {io}"
+
+
+def _weight_problems(model: TfliteModel, quantize: str) -> Iterator[str]:
+    weights = _weights(model)
+    narrow = [w for w in weights if w.tensor.dtype in QUANTIZED]
+    half = [w for w in weights if w.tensor.dtype in ("float16", "bfloat16")]
+    wide = [w for w in weights if w.tensor.dtype == "float32"]
+    integer = {t: n for t, n in _compute_dtypes(model).items() if t not in FLOATS}
+    if quantize not in _FULL_INTEGER and integer:
+        has = ", ".join(f"{n} {dtype}" for dtype, n in sorted(integer.items()))
+        yield (
+            f"compute operators have integer activations ({has}) although quantize is {quantize}; "
+            "a model with ranges of its own (quantization-aware training) needs quantize: qat"
+        )
+    if quantize == "none":
+        for weight in (narrow + half)[:1]:
+            yield (
+                f"{len(narrow + half)} weights are quantized although quantize is none, the first "
+                f"is '{weight.tensor.name}' ({weight.tensor.dtype}, {weight.op})"
+            )
+    elif quantize == "float16" and not half and wide:
+        yield f"no weight is float16; {len(wide)} are float32"
+    elif quantize == "dynamic_range" and not narrow:
+        yield _dynamic_range_reason(wide + half)
+    elif quantize in _FULL_INTEGER:
+        yield from _integer_problems(model, quantize, weights, narrow)
+
+
+def _dynamic_range_reason(floats: list[_Weight]) -> str:
+    largest = max((w.tensor.elements for w in floats), default=0)
+    if not floats:
+        why = "the model has no constant weights"
+    elif largest < MIN_ELEMENTS:
+        why = (
+            f"all {len(floats)} weights have fewer than {MIN_ELEMENTS:,} elements "
+            f"(the largest {largest:,}), and the converter leaves such weights in float"
+        )
+    else:
+        why = f"the converter left all {len(floats)} weights in float"
+    return f"dynamic_range quantized no weight: {why}; use quantize: int8, float16 or none"
+
+
+def _integer_problems(
+    model: TfliteModel, quantize: str, weights: list[_Weight], narrow: list[_Weight]
+) -> Iterator[str]:
+    activation = _FULL_INTEGER[quantize]
+    compute = _compute_dtypes(model)
+    wanted = {"int8", "uint8"} if activation == "int8" else {activation}
+    if compute:
+        if not any(compute[dtype] for dtype in wanted):
+            has = ", ".join(f"{n} {dtype}" for dtype, n in sorted(compute.items()))
+            yield f"{quantize} left no compute operator with {activation} activations ({has})"
+    elif not any(_quantized_outputs(model, wanted)):
+        yield f"{quantize} left no operator with {activation} activations"
+    if weights and not narrow:
+        yield f"{quantize} left no int8 weight; {len(weights)} are float"
+
+
+def _quantized_outputs(model: TfliteModel, dtypes: set[str]) -> Iterator[bool]:
+    """For a model without compute operators: whether any operator works on quantized values."""
+    for graph in model.subgraphs:
+        for op in graph.ops:
+            for index in op.outputs if op.name not in ("QUANTIZE", "DEQUANTIZE") else ():
+                tensor = graph.tensors[index] if index >= 0 else None
+                yield bool(tensor and tensor.dtype in dtypes and tensor.quantization)
