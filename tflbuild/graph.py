@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,8 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
              files={**source.files, **test_files}, folders=source.folders,
              request=source.request),
         Step(f"evaluate:{name}", "evaluate", model, modules=evaluate.MODULES,
-             ports=(_lowered(name),), report=f"{name}/evaluate.json"),
+             ports=(_lowered(name),), request=_retry(source),
+             report=f"{name}/evaluate.json"),
     ]  # fmt: skip
     for optimization in model.optimizations:
         steps += optimization_steps(workspace, model, optimization, source, test_params, test_files)
@@ -181,6 +182,11 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
     )  # fmt: skip
 
 
+def _retry(source: SourceInputs) -> dict[str, Any]:
+    """What a conversion needs to take the SavedModel route, from the source, after all."""
+    return {**source.request, "retry": {**source.params, "lower": source.params}}
+
+
 def _relative_to(root: Path) -> Any:
     prefix = str(root) + os.sep
 
@@ -219,7 +225,7 @@ def optimization_steps(
             convert_task, "convert", model, optimization, modules=convert.MODULES,
             params=params, files=files, ports=(_lowered(model.name),),
             gates=(f"evaluate:{model.name}",),
-            request={"retry": {**source.params, "lower": source.params}, **source.request},
+            request=_retry(source),
         ))  # fmt: skip
         steps.append(Step(
             validate_task, "validate", model, optimization, modules=validate.MODULES,
@@ -282,6 +288,8 @@ def parity_data(model: Model) -> Data:
     in the range of the declared calibration."""
     if model.test is not None:
         return model.test
+    if isinstance(model.calibration, RandomData):  # the same range, other samples
+        return replace(model.calibration, seed=model.calibration.seed + 1)
     return model.calibration if model.calibration is not None else RandomData()
 
 

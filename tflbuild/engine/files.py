@@ -59,7 +59,7 @@ class FileDigests:
         now = Stat.of(full)
         if now is None:
             raise TaskError(f"{path}: the file is gone")
-        known = self._new.get(path) or self._known.get(path)
+        known = self.seen(path)
         if known and known[0] == now and not known[0].young(known[1]):
             return known[2]
         if not stat.S_ISREG(full.stat().st_mode):
@@ -72,9 +72,13 @@ class FileDigests:
         self._new[path] = (now, seen, value)
         return value
 
+    def seen(self, path: str) -> tuple[Stat, int, str] | None:
+        """The stat data that stood when a file was last hashed, when that was, its digest."""
+        return self._new.get(path) or self._known.get(path)
+
     def unchanged(self, path: str) -> bool:
         """False when a file's stat data differs from what it was when last hashed."""
-        known = self._new.get(path) or self._known.get(path)
+        known = self.seen(path)
         return known is not None and Stat.of(self.root / path) == known[0]
 
     def save(self) -> None:

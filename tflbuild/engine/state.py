@@ -143,8 +143,9 @@ class State:
         why: list[str],
         seconds: float,
         max_rss: int,
+        released: Released | None = None,
     ) -> None:
-        """One task's success, as one transaction."""
+        """One task's success (a release: with the file it vouches for), as one transaction."""
         text = json.dumps(outputs)
         with self.batch():
             self.db.execute(
@@ -155,6 +156,12 @@ class State:
             self.db.execute(
                 "INSERT OR REPLACE INTO actions VALUES (?, ?, ?)", (key, text, seconds)
             )
+            if released is not None:
+                self.db.execute(
+                    "INSERT OR REPLACE INTO released VALUES (?, ?, ?, ?, ?)",
+                    (released.artifact, released.target, released.path, released.sha256,
+                     released.size),
+                )  # fmt: skip
 
     def forget_blob(self, digest: str) -> None:
         """A blob is lost: whatever produced it must run again."""
@@ -172,12 +179,6 @@ class State:
     def released(self) -> dict[str, Released]:
         rows = self.db.execute("SELECT artifact, target, path, sha256, size FROM released")
         return {row[0]: Released(*row) for row in rows}
-
-    def release(self, released: Released) -> None:
-        self.db.execute(
-            "INSERT OR REPLACE INTO released VALUES (?, ?, ?, ?, ?)",
-            (released.artifact, released.target, released.path, released.sha256, released.size),
-        )
 
     def withdraw(self, artifact: str) -> None:
         self.db.execute("DELETE FROM released WHERE artifact = ?", (artifact,))

@@ -30,7 +30,7 @@ from tflbuild.manifest.paths import Paths
 from tflbuild.manifest.problems import Problems, nearest
 from tflbuild.manifest.quantity import parse_count, parse_duration
 from tflbuild.manifest.schema import planned_values
-from tflbuild.manifest.yamlfile import Node
+from tflbuild.manifest.yamlfile import Node, describe
 
 INTEGER_QUANTIZE = ("int8", "qat")  # the ones whose files may take and give integers
 
@@ -163,14 +163,16 @@ class _Builder:
             if os.path.isdir(path):
                 if os.path.isfile(os.path.join(path, "saved_model.pb")):
                     return self.paths.relative(path)
-                self._problem(f"no saved_model.pb in the folder {node.value!r}", node)
+                self._problem(f"no saved_model.pb in the folder {describe(node.value)}", node)
             elif os.path.exists(path):
                 hint = "; name the folder that holds saved_model.pb"
                 if path.endswith((".keras", ".h5", ".hdf5")):
                     hint = "; this file needs `format: keras`"
                 elif path.endswith("saved_model.pb"):
-                    hint = f"; name its folder: {os.path.dirname(str(node.value)) or '.'}"
-                self._problem(f"a saved_model is a folder, and {node.value!r} a file{hint}", node)
+                    hint = f"; name its folder: {describe(os.path.dirname(str(node.value)) or '.')}"
+                self._problem(
+                    f"a saved_model is a folder, and {describe(node.value)} a file{hint}", node
+                )
             else:
                 raise self.paths.missing(node, path, "folder")
         except ManifestError as error:
@@ -182,12 +184,13 @@ class _Builder:
             path = self.paths.absolute(node)
             if os.path.isfile(os.path.join(path, "saved_model.pb")):
                 self._problem(
-                    f"{node.value!r} is a SavedModel folder; it needs `format: saved_model`", node
+                    f"{describe(node.value)} is a SavedModel; it needs `format: saved_model`",
+                    node,
                 )
             elif not os.path.isfile(path) and not os.path.isdir(path):
                 raise self.paths.missing(node, path, "file")
             elif os.path.isdir(path) or not path.endswith((".keras", ".h5")):
-                self._problem(f"expected a .keras or .h5 file, got {node.value!r}", node)
+                self._problem(f"expected a .keras or .h5 file, got {describe(node.value)}", node)
             else:
                 return self.paths.relative(path)
         except ManifestError as error:
@@ -204,7 +207,7 @@ class _Builder:
             else:
                 known = sorted(self.context.known_targets)
                 hint = nearest(name, known) or f"; expected one of {', '.join(known)}"
-                self._problem(f"unknown target {name!r}{hint}", item)
+                self._problem(f"unknown target {describe(name)}{hint}", item)
         return strings(node)
 
     def _optimizations(self, targets: tuple[str, ...]) -> tuple[Optimization, ...]:
@@ -258,7 +261,8 @@ class _Builder:
             shape, dtype = get(entry, "shape"), text(get(entry, "dtype"))
             if shape is None and dtype is None:
                 self.context.problems.add(
-                    f"input {name!r} is pinned to nothing; give shape or dtype", entry.key_position
+                    f"input {describe(name)} is pinned to nothing; give shape or dtype",
+                    entry.key_position,
                 )
             sizes: Any = shape.plain() if shape is not None else None
             pins.append(InputPin(name, None if sizes is None else tuple(sizes), dtype))
@@ -294,8 +298,9 @@ class _Builder:
 
     def _random(self, node: Node) -> RandomData:
         given: dict[str, Any] = {key: child.value for key, child in entries(node).items()}
-        bounds = {key: float(given.pop(key)) for key in ("low", "high") if key in given}
-        data = RandomData(**given, **bounds)
+        for bound in {"low", "high"} & {*given}:
+            given[bound] = float(given[bound])  # 1 and 1.0 say the same
+        data = RandomData(**given)
         if data.low >= data.high:
             self._problem(
                 f"low ({data.low:g}) must be below high ({data.high:g})",

@@ -84,7 +84,6 @@ class _Loader:
             tree = read_yaml(Path(path), label)
         except ManifestError as error:
             self.problems.take(error)
-            self.declares = True  # perhaps; that it declares nothing must not be said
             return
         violations = check(tree)
         for violation in violations:
@@ -104,7 +103,7 @@ class _Loader:
 
     def workspace(self) -> Workspace:
         """The finished workspace; raises everything that was wrong."""
-        if not self.declares:
+        if not self.declares and not self.problems:
             self.problems.add(
                 "no manifest of this workspace has `models`; write `models:` with a model in it",
                 Position(

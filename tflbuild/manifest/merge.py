@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tflbuild.manifest.problems import Problems
-from tflbuild.manifest.yamlfile import Node
+from tflbuild.manifest.yamlfile import Node, describe
 
 
 def merge(base: Node | None, over: Node, problems: Problems) -> Node:
@@ -23,8 +23,8 @@ def merge(base: Node | None, over: Node, problems: Problems) -> Node:
             del merged[key]
         else:
             problems.add(
-                f"nothing (null) for {key!r}, and no default to remove; write {{}} for an empty "
-                "one, or remove the key",
+                f"nothing (null) for {describe(key)}, and no default to remove; write {{}} for "
+                "an empty one, or remove the key",
                 node.key_position,
             )
     return Node(merged, over.position, over.key_position)

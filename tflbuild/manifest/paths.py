@@ -72,9 +72,12 @@ class Paths:
         """The error for a path that is not there, with the nearest name in its folder."""
         folder, name = os.path.split(path)
         try:
-            hint = nearest(name, os.listdir(folder)) or f" (looked for {self.relative(path)})"
+            hint = (
+                nearest(name, os.listdir(folder))
+                or f" (looked for {describe(self.relative(path))})"
+            )
         except OSError:
-            hint = f"; the folder {self.relative(folder)} does not exist either"
+            hint = f"; the folder {describe(self.relative(folder))} does not exist either"
         return ManifestError(f"no such {what}: {describe(node.value)}{hint}", node.position)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import islice
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tflbuild.errors import ManifestError
+from tflbuild.manifest.accept import Accept, compiled
 from tflbuild.manifest.problems import nearest
 from tflbuild.manifest.yamlfile import Node, Scalar, describe, resolve_scalar
 
@@ -72,6 +74,8 @@ def planned_values(*path: str) -> dict[str, str]:
 
 def check(tree: Node) -> list[Violation]:
     """What of a file's tree the schema does not allow."""
+    if _accept()(tree):
+        return []
     errors = list(islice(_validator().iter_errors(tree.plain()), LIMIT))
     planned = {tuple(e.absolute_path) for e in errors if e.validator == PLANNED}
     found: dict[tuple[str | int, ...], Violation] = {}
@@ -98,10 +102,14 @@ def _located(tree: Node, path: tuple[str | int, ...], error: ValidationError) ->
 
 
 @lru_cache(maxsize=1)
+def _accept() -> Accept:
+    return compiled(load_schema())
+
+
+@lru_cache(maxsize=1)
 def _validator() -> Any:
-    # Late: a tenth of a second that a build with nothing to do must not pay.
-    from jsonschema import Draft202012Validator, ValidationError
-    from jsonschema import validators
+    # Late: a tenth of a second that right manifests need not pay.
+    from jsonschema import Draft202012Validator, ValidationError, validators
 
     def unknown(validator: Any, allowed: Any, instance: Any, schema: Any) -> Iterator[Any]:
         if not isinstance(instance, dict) or allowed is True:
@@ -132,6 +140,11 @@ def _validator() -> Any:
                     yield ValidationError(item, path=(index,))
                 seen.add(item)
 
+    def pattern(validator: Any, wanted: str, instance: Any, schema: Any) -> Iterator[Any]:
+        # `$` alone lets a newline follow.
+        if isinstance(instance, str) and not re.fullmatch(wanted, instance):
+            yield ValidationError(wanted)
+
     checker = Draft202012Validator.TYPE_CHECKER.redefine_many(
         {  # 1.0 is no count, and no limit may be NaN or infinite
             "integer": lambda _, v: isinstance(v, int) and not isinstance(v, bool),
@@ -143,6 +156,7 @@ def _validator() -> Any:
     keywords = {
         "additionalProperties": unknown,
         "propertyNames": names,
+        "pattern": pattern,
         "uniqueItems": unique,
         PLANNED: planned,
     }
@@ -186,7 +200,11 @@ def _quoting(wanted: list[str], value: Scalar | list[Any] | dict[str, Any]) -> s
     if "string" in wanted and isinstance(value, bool | int | float) and not number_wanted:
         return "; put it in quotes"
     if "array" in wanted and isinstance(value, str | int | float):
-        return f"; write [{value}]" if len(str(value)) <= 60 else "; put it in [ ]"
+        return (
+            f"; write [{value}]"
+            if re.fullmatch(r"[\w./*-]{1,60}", str(value))
+            else "; put it in [ ]"
+        )
     if "object" in wanted and value is None:
         return "; write {} for an empty one"
     if isinstance(value, str) and number_wanted:

@@ -17,7 +17,7 @@ from tflbuild.conversion import (
     make_converter,
     problems,
 )
-from tflbuild.stages.base import Request
+from tflbuild.stages.base import ConversionFailed, Request
 from tflbuild.stages.convert import finish, open_lowered
 
 VERSION = 1
@@ -28,6 +28,8 @@ ZYGOTE = "tf"
 def run(request: Request) -> None:
     lowered = open_lowered(request)
     raw, found = probe(lowered)
+    if raw is None and lowered.frozen:
+        raise ConversionFailed(describe(found, ""))  # the SavedModel route may still do it
     report: dict[str, Any] = {
         "verdict": "not convertible",
         "problem": "",

@@ -37,8 +37,9 @@ def rewrite(
 
     The signature of the main subgraph is `interface` alone (signatures of other subgraphs stay);
     its inputs and outputs have the interface's order and names (see `tensor_names`); every
-    buffer starts at a multiple of 16 bytes. All else keeps its value. The same arguments give
-    the same bytes. Takes about the file's size in memory beyond `data`.
+    buffer starts at a multiple of 16 bytes. All else keeps its value; bytes that nothing in the
+    file refers to are dropped. The same arguments give the same bytes. Takes about the file's
+    size in memory beyond `data`.
 
     Args:
         data: the converter's file.
@@ -63,8 +64,9 @@ def rewrite(
     _place_buffers(root, model, source, tail)
     for name, content in sorted((metadata or {}).items()):
         _set_metadata(root, name, content)
-    inline = sum(len(b.source) for b in root.buffers if isinstance(b, _AlignedBuffer))
-    structure = model.size - sum(b.size for b in model.buffers)
+    places = {b.place for b in root.buffers if isinstance(b, _AlignedBuffer)}
+    inline = sum(size for _, size in places)
+    structure = max(0, model.size - sum(b.size for b in set(model.buffers)))
     # Python packs somewhat looser than C++; twice the structure is ample, and if it were not,
     # the builder would grow.
     room = inline + 2 * structure + 2 * ALIGNMENT * len(root.buffers) + 4096
@@ -87,11 +89,11 @@ class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
         self, source: memoryview, written: dict[tuple[int, int], int], place: tuple[int, int]
     ) -> None:
         super().__init__()
-        self.source, self._written, self._place = source, written, place
+        self.source, self._written, self.place = source, written, place
 
     def Pack(self, builder: Any) -> int:
         # Buffers that share their bytes in the source go on sharing them.
-        vector = self._written.get(self._place)
+        vector = self._written.get(self.place)
         if vector is None:
             size = len(self.source)
             builder.StartVector(1, size, ALIGNMENT)
@@ -100,7 +102,7 @@ class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
             with memoryview(builder.Bytes) as room:
                 room[head : builder.head] = self.source
             builder.head = head
-            vector = self._written[self._place] = builder.EndVector()
+            vector = self._written[self.place] = builder.EndVector()
         schema.BufferStart(builder)
         schema.BufferAddData(builder, vector)
         return int(schema.BufferEnd(builder))

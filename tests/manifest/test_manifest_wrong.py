@@ -1,0 +1,346 @@
+"""Wrong manifests: each gives one line with the place, what was expected and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import Load, Write
+
+from tflbuild.errors import EXIT_USAGE, ManifestErrors
+from tflbuild.manifest.load import load_workspace
+
+HEAD = "version: 1\nmodels:\n"
+MODEL = "source: {format: saved_model, path: models/kws}"
+PLAIN = f"  m:\n    {MODEL}\n    optimizations: {{a: {{}}}}\n"
+KERAS = "  m:\n    source: {format: keras, path: models/digits.keras}\n"
+
+
+def model(*lines: str) -> str:
+    """A manifest of one model: its source on line 4, further keys from line 5 on."""
+    return HEAD + "  m:\n" + "".join(f"    {line}\n" for line in (MODEL, *lines))
+
+
+def optimized(*lines: str) -> str:
+    return model("optimizations: {a: {}}", *lines)
+
+
+BOMB = "version: 1\na0: &a0 [1,1,1,1,1,1,1,1,1]\n" + "".join(
+    f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(20)
+)
+
+WRONG: dict[str, tuple[str | bytes, str, str]] = {
+    # not a tree at all
+    "empty": ("", "1:1", "empty; begin it with `version: 1`"),
+    "comments only": ("# nothing\n", "1:1", "empty"),
+    "not YAML": ("version: 1\nmodels: {a: [}\n", "2:14", "not YAML"),
+    "tab": ("version: 1\nmodels:\n\tm: {}\n", "3:1", "not with a tab"),
+    "open quote": ("version: '1\n", "2:1", "not YAML"),
+    "two documents": ("version: 1\n---\nversion: 1\n", "2:1", "second YAML document"),
+    "a list": ("- version: 1\n", "1:1", "expected a mapping"),
+    "a word": ("hello\n", "1:1", "expected a mapping"),
+    "bad UTF-8": (b"version: 1\nmodels: {\xe9: {}}\n", "2:10", "byte 0xe9 is not UTF-8"),
+    "UTF-16": ("version: 1".encode("utf-16"), "1:1", "UTF-16"),
+    "NUL": ("version: 1\nx: \0\n", "2:4", "U+0000"),
+    "escaped NUL": ('version: 1\nx: "a\\0"\n', "2:4", "U+0000"),
+    "tag": ("version: !!python/object/apply:os.system [ls]\n", "1:10", "tag"),
+    "harmless tag": ("version: !!int 1\n", "1:10", "tag"),
+    "merge key": (HEAD + "  a: &a {}\n  b:\n    <<: *a\n", "5:5", "merge key"),
+    "alias bomb": (BOMB, "7:10", "aliases stand for more than 100000 values"),
+    "alias to itself": ("version: 1\nx: &x [*x]\n", "2:8", "refers to itself"),
+    "unknown alias": ("version: *v\n", "1:10", "has no anchor above it"),
+    "alias as key": ("a: &a b\n*a : 1\n", "2:1", "expected a name as key, got an alias"),
+    "deep": ("version: " + "[" * 100_000, "1:73", "nested above 64 levels"),
+    "huge": (b"#" * (32 * 1024 * 1024 + 1), "1:1", "above 32 MiB"),
+    "many digits": ("version: " + "1" * 5000, "1:10", "at most 100"),
+    "number as key": ("version: 1\n7: x\n", "2:1", "the number 7; put it in quotes"),
+    "duplicate key": ("version: 1\nmodels: {}\nversion: 1\n", "3:1", "first at tflbuild.yaml:1:1"),
+    # the schema
+    "no version": ("models: {}\n", "1:1", "begin with `version: 1`"),
+    "later version": ("version: 2\nmodels: {}\n", "1:10", "expected 1; got the number 2"),
+    "boolean version": ("version: true\nmodels: {}\n", "1:10", "got true"),
+    "no models": ("version: 1\n", "1:1", "write `models:`"),
+    "unknown key": (HEAD + PLAIN + "modles: {}\n", "6:1", "'modles'; did you mean 'models'?"),
+    "unknown model key": (optimized("sorce: {}"), "6:5", "did you mean 'source'?"),
+    "key of nothing known": (optimized("zzz: 1"), "6:5", "expected one of source, inputs"),
+    "list wanted": (optimized("targets: litert"), "6:14", "a list of names, got 'litert'; write ["),
+    "text wanted": (optimized("outputs: [1]"), "6:15", "the number 1; put it in quotes"),
+    "number wanted": (
+        optimized("validate: {parity: {sqnr: '20'}}"), "6:31", "write it without quotes",
+    ),
+    "mapping wanted": (HEAD + "  m: 3\n", "3:6", "expected a mapping, got the number 3"),
+    "enum": (model("optimizations: {a: {quantize: flot16}}"), "5:35", "mean 'float16'?"),
+    "size": (HEAD + PLAIN + "targets: {p: {runtime: litert, max_size: 8 apples}}\n", "6:42", "KiB"),
+    "zero size": (HEAD + PLAIN + "targets: {p: {runtime: litert, max_size: 0}}\n", "6:42", "least"),
+    "part of a count": (optimized("evaluate: {max_macs: 1.0001K}"), "6:26", "whole number"),
+    "timeout": (optimized("timeout: soon"), "6:14", "a duration"),
+    "no time": (optimized("timeout: 0s"), "6:14", "above zero"),
+    "not a number": (optimized("validate: {parity: {sqnr: .nan}}"), "6:31", "expected a number"),
+    "above 1": (optimized("validate: {parity: {cosine: 2}}"), "6:33", "at most 1"),
+    "samples: 0": (optimized("data: {test: {npz: data/test.npz, samples: 0}}"), "6:48", "least 1"),
+    "dimension": (optimized("inputs: {x: {shape: [0]}}"), "6:26", "at least 1, got 0"),
+    "empty input name": (optimized("inputs: {'': {shape: [1]}}"), "6:14", "not empty"),
+    "twice in a list": (optimized("targets: [litert, litert]"), "6:23", "twice"),
+    "model name": (HEAD + "  'a b': {}\n", "3:3", "expected a name of letters"),
+    "newline in a name": (HEAD + '  "m\\n": {}\n', "3:3", "expected a name of letters"),
+    "optimization name": (model("optimizations: {a-b: {}}"), "5:21", "letters, digits and '_'"),
+    # planned, refused by name
+    "format to come": (
+        HEAD + "  m: {source: {format: jax, path: x}, optimizations: {a: {}}}\n",
+        "3:24", "'jax' is not supported yet; supported today: saved_model, keras",
+    ),
+    "runtime to come": (
+        HEAD + PLAIN + "targets: {s: {runtime: micro}}\n", "6:24", "'micro' is not supported yet",
+    ),
+    "target to come": (optimized("targets: [micro]"), "6:15", "supported today: litert"),
+    "key to come": (optimized("custom_objects: a:b"), "6:5", "'custom_objects' is not supported"),
+    "quantize to come": (
+        model("optimizations: {a: {quantize: int16x8}}"), "5:35", "'int16x8' is not supported yet",
+    ),
+    "metric to come": (
+        optimized("validate: {metrics: {f1: {min: 1}}}"), "6:26", "'f1' is not supported yet",
+    ),
+    "target key to come": (
+        HEAD + PLAIN + "targets: {s: {runtime: litert, min_runtime: 2.14}}\n", "6:32", "max_size",
+    ),
+    # what must be there
+    "no source": (HEAD + "  m: {optimizations: {a: {}}}\n", "3:3", "has no `source`"),
+    "no format": (
+        HEAD + "  m: {source: {path: models/kws}, optimizations: {a: {}}}\n",
+        "3:7", "source.format",
+    ),
+    "no optimizations": (model(), "3:3", "optimizations: {float32: {}}"),
+    "empty optimizations": (model("optimizations: {}"), "5:20", "no optimizations"),
+    "null": (model("optimizations: {float32: }"), "5:21", "write {} for an empty one"),
+    "null model": (HEAD + "  m:\n", "3:3", "is nothing (null)"),
+    "no runtime": (HEAD + PLAIN + "targets: {p: {max_size: 8MB}}\n", "6:11", "has no `runtime`"),
+    "null defaults": (HEAD + PLAIN + "defaults:\n", "6:10", "write {} for an empty one"),
+    # paths
+    "missing folder": (
+        HEAD + "  m: {source: {format: saved_model, path: models/kvs}, optimizations: {a: {}}}\n",
+        "3:43", "no such folder: 'models/kvs'; did you mean 'kws'?",
+    ),
+    "missing file": (optimized("data: {test: {npz: data/tset.npz}}"), "6:24", "mean 'test.npz'?"),
+    "missing parent": (optimized("data: {test: {npz: no/x.npz}}"), "6:24", "folder 'no' does not"),
+    "leaves the workspace": (optimized("data: {test: {npz: ../x.npz}}"), "6:24", "leaves the"),
+    "absolute": (optimized("data: {test: {npz: /etc/passwd.npz}}"), "6:24", "leaves the works"),
+    "npy as npz": (optimized("data: {test: {npz: data/x.npy}}"), "6:24", "write it as `npy:`"),
+    "file as saved_model": (
+        HEAD + "  m: {source: {format: saved_model, path: models/old.h5}, "
+        "optimizations: {a: {}}}\n",
+        "3:43", "needs `format: keras`",
+    ),
+    "folder as keras": (
+        HEAD + "  m: {source: {format: keras, path: models/kws}, optimizations: {a: {}}}\n",
+        "3:37", "needs `format: saved_model`",
+    ),
+    "no saved_model.pb": (
+        HEAD + "  m: {source: {format: saved_model, path: models/empty}, optimizations: {a: {}}}\n",
+        "3:43", "no saved_model.pb",
+    ),
+    "another file as keras": (
+        HEAD + "  m: {source: {format: keras, path: data/x.npy}, optimizations: {a: {}}}\n",
+        "3:37", "expected a .keras or .h5 file",
+    ),
+    "build_dir outside": ("version: 1\nmodels: {}\nproject: {build_dir: ../b}\n", "3:22", "leaves"),
+    "build_dir is the root": ("version: 1\nmodels: {}\nproject: {build_dir: .}\n", "3:22", "own"),
+    "dist in build": (
+        "version: 1\nmodels: {}\nproject: {dist_dir: build/d}\n", "3:21", "cannot hold one another",
+    ),
+    # names
+    "unknown target": (
+        HEAD + PLAIN + "    targets: [fone]\ntargets: {phone: {runtime: litert}}\n",
+        "6:15", "unknown target 'fone'; did you mean 'phone'?",
+    ),
+    "built-in redefined": (
+        HEAD + PLAIN + "targets: {litert: {runtime: litert}}\n", "6:11", "a built-in runtime",
+    ),
+    "case alone": (
+        HEAD + PLAIN + f"  M:\n    {MODEL}\n    optimizations: {{a: {{}}}}\n", "6:3", "case alone",
+    ),
+    "optimizations in case alone": (model("optimizations: {a: {}, A: {}}"), "5:28", "case alone"),
+    "targets in case alone": (
+        HEAD + PLAIN + "targets: {p: {runtime: litert}, P: {runtime: litert}}\n", "6:33", "case",
+    ),
+    # combinations
+    "io with float16": (
+        model("optimizations: {a: {quantize: float16, io: int8}}"), "5:48", "needs int8 or qat",
+    ),
+    "io alone": (model("optimizations: {a: {io: uint8}}"), "5:29", "quantize: none"),
+    "no calibration": (
+        model("optimizations: {a: {quantize: int8}}"), "5:35", "needs `data.calibration`",
+    ),
+    "calibration of nothing": (
+        optimized("data: {calibration: {npz: data/cal.npz}}"), "6:12", "has no effect",
+    ),
+    "tags of keras": (
+        HEAD + "  m: {source: {format: keras, path: models/old.h5, tags: [serve]}, "
+        "optimizations: {a: {}}}\n", "3:52", "no effect with format keras",
+    ),
+    "two kinds of data": (
+        optimized("data: {test: {npz: data/test.npz, random: {}}}"), "6:18", "one of npz, npy",
+    ),
+    "no kind of data": (optimized("data: {test: {samples: 3}}"), "6:18", "got none"),
+    "low above high": (
+        optimized("data: {test: {random: {low: 2, high: 1}}}"), "6:42", "below high (1)",
+    ),
+    "samples beside random": (
+        optimized("data: {test: {random: {}, samples: 3}}"), "6:40", "random: {samples",
+    ),
+    "labels of calibration": (
+        optimized("data: {calibration: {npz: data/cal.npz, labels: y}}"), "6:45", "'labels'",
+    ),
+    "labels of random": (optimized("data: {test: {random: {}, labels: y}}"), "6:39", "no labels"),
+    "accuracy without data": (
+        optimized("validate: {metrics: {accuracy: {min: 0.9}}}"), "6:26", "data.test is missing",
+    ),
+    "accuracy without labels": (
+        optimized(
+            "data: {test: {npz: data/test.npz}}", "validate: {metrics: {accuracy: {min: 0.9}}}"
+        ), "7:26", "data.test has no labels",
+    ),
+    "accuracy of random": (
+        optimized("data: {test: {random: {}}}", "validate: {metrics: {accuracy: {min: 0.9}}}"),
+        "7:26", "data.test is random",
+    ),
+    "metric without limit": (
+        optimized(
+            "data: {test: {npz: data/test.npz, labels: y}}", "validate: {metrics: {accuracy: {}}}"
+        ), "7:36", "give min or max_drop",
+    ),
+    "pin of nothing": (optimized("inputs: {x: {}}"), "6:14", "pinned to nothing"),
+    # includes
+    "include of nothing": ("version: 1\ninclude: [a.yaml]\n", "2:11", "no such manifest: 'a.yaml'"),
+    "glob of nothing": ("version: 1\nmodels: {}\ninclude: ['x/*.yaml']\n", "3:11", "matches no"),
+    "include of a folder": ("version: 1\ninclude: [models]\n", "2:11", "models/tflbuild.yaml"),
+    "include outside": ("version: 1\ninclude: [../../x.yaml]\n", "2:11", "leaves the workspace"),
+    "glob outside": ("version: 1\ninclude: ['../*']\n", "2:11", "leaves the workspace"),
+    "include of itself": (
+        "version: 1\nmodels: {}\ninclude: [tflbuild.yaml]\n", "3:11",
+        "tflbuild.yaml → tflbuild.yaml",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "place", "says"), WRONG.values(), ids=WRONG.keys())
+def test_one_line_with_place_and_remedy(
+    load: Load, text: str | bytes, place: str, says: str
+) -> None:
+    with pytest.raises(ManifestErrors) as caught:
+        load(text)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(f"tflbuild.yaml:{place}: ")
+    assert says in lines[0]
+    assert len(lines[0]) < 300
+    assert caught.value.exit_code == EXIT_USAGE
+
+
+def errors_of(load: Load, root: str, **others: str) -> list[str]:
+    with pytest.raises(ManifestErrors) as caught:
+        load(root, **others)
+    return str(caught.value).splitlines()
+
+
+def test_same_model_in_two_includes_names_both_places(load: Load) -> None:
+    inner = HEAD + PLAIN.replace("models/kws", "../models/kws")
+    lines = errors_of(
+        load, "version: 1\ninclude: ['*/tflbuild.yaml']\n",
+        **{"a/tflbuild.yaml": inner, "b/tflbuild.yaml": inner},
+    )  # fmt: skip
+    assert lines == [
+        "b/tflbuild.yaml:3:3: model 'm' is declared twice, first at a/tflbuild.yaml:3:3; rename one"
+    ]
+
+
+def test_cyclic_include_names_the_chain(load: Load) -> None:
+    lines = errors_of(
+        load,
+        "version: 1\nmodels: {}\ninclude: [a.yaml]\n",
+        **{"a.yaml": "include: [b.yaml]", "b.yaml": "version: 1\ninclude: [a.yaml]"},
+    )
+    assert len(lines) == 1
+    assert lines[0].startswith("b.yaml:2:11: ")
+    assert "a.yaml → b.yaml → a.yaml" in lines[0]
+
+
+def test_a_long_chain_of_includes_ends(load: Load) -> None:
+    chain = {f"m{n}.yaml": f"include: [m{n + 1}.yaml]" for n in range(100)}
+    lines = errors_of(load, "version: 1\nmodels: {}\ninclude: [m0.yaml]\n", **chain)
+    assert len(lines) == 1
+    assert "more than 64 manifests" in lines[0]
+
+
+def test_project_belongs_to_the_root(load: Load) -> None:
+    lines = errors_of(
+        load,
+        "version: 1\nmodels: {}\ninclude: [a.yaml]\n",
+        **{"a.yaml": "version: 1\nproject: {}\n"},
+    )
+    assert lines[0].startswith("a.yaml:2:1: `project` belongs to the root manifest")
+
+
+@pytest.mark.parametrize("text", ["a\\nb", "a\\nb.npz", "x" * 5000, "x" * 5000 + ".npz", "~", "//"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "source: {{format: keras, path: {0}}}",
+        "source: {{format: saved_model, path: {0}}}",
+        "source: {{format: {0}, path: {0}}}",
+        "data: {{test: {{npz: {0}}}}}",
+        "data: {{test: {{npy: {{{0}: {0}}}}}}}",
+        "targets: {0}",
+        "targets: [{0}]",
+        "timeout: {0}",
+        "inputs: {{{0}: {{}}}}",
+        "outputs: {{{0}: }}",
+        "{0}: {0}",
+    ],
+)
+def test_hostile_text_stays_on_a_short_line(load: Load, line: str, text: str) -> None:
+    for said in errors_of(load, HEAD + "  m:\n    " + line.format(f'"{text}"') + "\n"):
+        assert said.startswith("tflbuild.yaml:")
+        assert len(said) < 400
+
+
+def test_a_default_shared_by_many_models_is_reported_once(load: Load) -> None:
+    models = "".join(f"  m{n}: {{optimizations: {{a: {{}}}}}}\n" for n in range(50))
+    defaults = "defaults: {source: {format: keras, path: gone.keras}}\n"
+    lines = errors_of(load, HEAD + models + defaults)
+    assert len(lines) == 1
+    assert lines[0].startswith("tflbuild.yaml:53:42: no such file")
+
+
+def test_errors_of_many_kinds_come_together_and_sorted(load: Load) -> None:
+    lines = errors_of(
+        load,
+        HEAD + "  a: {source: {format: jax}}\n  b: {}\n  c: {sorce: 1}\nfoo: 1\n",
+    )
+    assert [line.split(":")[1] for line in lines] == ["3", "4", "4", "5", "6"]
+
+
+def test_many_errors_are_cut_short(load: Load) -> None:
+    lines = errors_of(load, HEAD + "".join(f"  m{n}: {{x: 1}}\n" for n in range(50)))
+    assert len(lines) == 21
+    assert lines[-1] == "… and 30 more"
+
+
+def test_hundred_thousand_errors_end_soon(load: Load) -> None:
+    lines = errors_of(load, HEAD + "".join(f"  m{n}: {{x: 1}}\n" for n in range(100_000)))
+    assert len(lines) == 21
+
+
+def test_symlink_out_of_the_workspace(write: Write, tmp_path: Path) -> None:
+    path = write(optimized("data: {test: {npz: data/link.npz}}"))
+    (tmp_path / "data" / "link.npz").symlink_to("/etc/hostname")
+    with pytest.raises(ManifestErrors, match=r"yaml:6:24: .*through a symlink"):
+        load_workspace(path)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: None])
+def test_manifest_that_cannot_be_read(tmp_path: Path, make: object) -> None:
+    path = tmp_path / "tflbuild.yaml"
+    assert callable(make)
+    make(path)
+    with pytest.raises(ManifestErrors, match=r"^tflbuild.yaml:1:1: cannot read the manifest"):
+        load_workspace(path)

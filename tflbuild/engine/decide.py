@@ -1,0 +1,135 @@
+"""Is a task up to date, and if not, why? The one decision that `build`, `plan` and `why` share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from tflbuild.engine.files import FileDigests
+from tflbuild.engine.state import Outputs, State, TaskRow
+from tflbuild.graph import STAGES, UNSTABLE, Step
+from tflbuild.store.keys import Action, Change, compare
+from tflbuild.store.local import Store
+from tflbuild.store.toolchain import Toolchain
+
+UP_TO_DATE = "up-to-date"
+RESTORE = "restore"
+RUN = "run"
+
+# Last bits of these depend on the CPU; lowered graphs and .tflite files do not.
+CPU_BOUND = frozenset({"reference", "validate"})
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A step's inputs, resolved: digests for the key, and where the bytes are."""
+
+    keyed: Mapping[str, str]
+    blobs: Mapping[str, str]  # input name → digest in the store
+    sources: Mapping[str, str]  # input name → path under the root
+
+
+@dataclass(frozen=True)
+class Decision:
+    verdict: str  # UP_TO_DATE, RESTORE or RUN
+    action: Action
+    key: str
+    inputs: Inputs
+    outputs: Outputs | None  # known for UP_TO_DATE and RESTORE
+    why: tuple[str, ...] = ()
+
+
+class Decider:
+    """Keys and verdicts for steps whose producers are settled (`rows` holds those)."""
+
+    def __init__(
+        self,
+        root: Path,
+        state: State,
+        store: Store,
+        digests: FileDigests,
+        toolchain: Toolchain,
+        forced: frozenset[str] = frozenset(),
+    ) -> None:
+        self.root = root
+        self.state = state
+        self.store = store
+        self.digests = digests
+        self.toolchain = toolchain
+        self.forced = forced
+        self.last = state.tasks()
+        self.rows: dict[str, TaskRow] = {}  # tasks settled in this build
+
+    def inputs(self, step: Step) -> Inputs:
+        """Raises TaskError when a source file is gone or unreadable."""
+        keyed = {name: self.digests.digest(path) for name, path in step.files.items()}
+        blobs: dict[str, str] = {}
+        for port in step.ports:
+            row = self.rows[port.task]
+            for name, (digest, _) in row.outputs.items():
+                if any(fnmatchcase(name, pattern) for pattern in port.outputs):
+                    blobs[name] = digest
+                    keyed[name] = f"by action {row.key}" if name in UNSTABLE else digest
+        return Inputs(keyed, blobs, dict(step.files))
+
+    def action(self, step: Step, inputs: Inputs) -> Action:
+        stage = STAGES.get(step.stage)
+        if stage is None:  # release: done by the parent, with no toolchain
+            return Action(step.stage, 1, step.params, inputs.keyed, {})
+        return Action(
+            step.stage,
+            stage.VERSION,
+            step.params,
+            inputs.keyed,
+            self.toolchain.of(step.modules, cpu=step.stage in CPU_BOUND),
+        )
+
+    def decide(self, step: Step) -> Decision:
+        inputs = self.inputs(step)
+        action = self.action(step, inputs)
+        key = action.key()
+        last = self.last.get(step.name)
+        if step.name in self.forced:
+            return Decision(RUN, action, key, inputs, None, ("forced",))
+        if last is not None and last.key == key:
+            return Decision(UP_TO_DATE, action, key, inputs, last.outputs)
+        why = self.why(step, action)
+        known = self.state.action(key)
+        if known is not None and all(self.store.has(digest) for digest, _ in known.values()):
+            return Decision(RESTORE, action, key, inputs, known, why)
+        return Decision(RUN, action, key, inputs, None, why)
+
+    def why(self, step: Step, action: Action) -> tuple[str, ...]:
+        """The parts of the key that differ from the last success."""
+        changes = self.changes(step, action)
+        return ("never built",) if changes is None else tuple(str(change) for change in changes)
+
+    def changes(self, step: Step, action: Action) -> list[Change] | None:
+        """The differing parts as values; None for a task that was never built."""
+        parts = self.state.parts(step.name)
+        return None if parts is None else compare(parts, action.parts())
+
+    def settle(self, step: Step, key: str, outputs: Outputs) -> None:
+        """From now on consumers of this step read these outputs."""
+        row = TaskRow(step.name, key, outputs)
+        self.rows[step.name] = row
+        self.last[step.name] = row
+
+
+def request_inputs(
+    root: Path, store: Store, inputs: Inputs, extra: Mapping[str, Any]
+) -> dict[str, tuple[str, str | None]]:
+    """What a child opens: (absolute path, digest to check or None for the user's own files)."""
+    result: dict[str, tuple[str, str | None]] = {
+        name: (str(root / path), None)
+        for name, path in inputs.sources.items()
+        if not name.startswith("source/")
+    }
+    result.update(
+        {name: (str(store.path(digest)), digest) for name, digest in inputs.blobs.items()}
+    )
+    result.update({name: (str(root / path), None) for name, path in extra.items()})
+    return result

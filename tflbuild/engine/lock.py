@@ -1,0 +1,50 @@
+"""One build at a time in a workspace, and a name for whoever holds it.
+
+A `flock` goes with its file description: the kernel drops it when the holder dies, however it
+dies. Workers are executed, not forked, so none of them keeps it alive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tflbuild.errors import UsageError
+
+
+@contextlib.contextmanager
+def workspace_lock(path: Path, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock file; `waiting` is told once who holds it, when somebody does."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise UsageError(f"the workspace cannot be written: {error}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting(_holder(path))
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        holder = {"pid": os.getpid(), "command": " ".join(sys.argv)[:200], "since": time.time()}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+        yield
+        os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _holder(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_text())
+        since = time.strftime("%H:%M:%S", time.localtime(holder["since"]))
+        return f"process {holder['pid']} ({holder['command']}), since {since}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

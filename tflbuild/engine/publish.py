@@ -1,0 +1,101 @@
+"""What `dist/` says about itself: `index.json` and `SHA256SUMS` per target, from the state.
+
+They describe the released files that lie there, sorted, and nothing else. Written at the end of
+every build, also of a failed or interrupted one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tflbuild.engine.files import FileDigests
+from tflbuild.engine.state import Released, State
+from tflbuild.errors import TaskError
+from tflbuild.graph import Artifact
+from tflbuild.store.local import Store
+
+INDEX = "index.json"
+SUMS = "SHA256SUMS"
+
+
+def publish(root: Path, dist: str, state: State, store: Store) -> list[str]:
+    """Bring every target's index and checksums in line; the paths of all index files."""
+    by_target: dict[str, list[Released]] = {}
+    for row in state.released().values():
+        if (root / row.path).is_file():
+            by_target.setdefault(row.target, []).append(row)
+    written = []
+    for target, rows in sorted(by_target.items()):
+        folder = root / dist / target
+        for name, content in (
+            (INDEX, index_text(target, rows)),
+            (SUMS, sums_text(rows)),
+        ):
+            store.write(folder / name, content.encode(), durable=True)
+            written.append(f"{dist}/{target}/{name}")
+    known = set(by_target)
+    for folder in sorted((root / dist).glob("*")) if (root / dist).is_dir() else []:
+        if folder.is_dir() and folder.name not in known and _ours(folder / INDEX):
+            (folder / INDEX).unlink(missing_ok=True)
+            (folder / SUMS).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # files that are not ours keep it
+                folder.rmdir()
+    return written
+
+
+def index_text(target: str, rows: Iterable[Released]) -> str:
+    artifacts = []
+    for row in sorted(rows, key=lambda row: row.path):
+        model, rest = row.artifact.split(":", 1)
+        artifacts.append(
+            {
+                "file": Path(row.path).name,
+                "model": model,
+                "optimization": rest.split("@", 1)[0],
+                "sha256": row.sha256,
+                "size": row.size,
+            }
+        )
+    return json.dumps({"version": 1, "target": target, "artifacts": artifacts}, indent=1) + "\n"
+
+
+def sums_text(rows: Iterable[Released]) -> str:
+    """The format of sha256sum(1): `sha256sum -c SHA256SUMS` checks a target's folder."""
+    names = sorted((Path(row.path).name, row.sha256) for row in rows)
+    return "".join(f"{sha256}  {name}\n" for name, sha256 in names)
+
+
+def _ours(index: Path) -> bool:
+    try:
+        content = json.loads(index.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("version") == 1 and "artifacts" in content
+
+
+def withdraw(
+    root: Path,
+    state: State,
+    digests: FileDigests,
+    wanted: Iterable[Artifact],
+    note: Callable[[str], None],
+) -> None:
+    """Take released files that the manifest no longer has out of `dist/`.
+
+    A file that somebody changed is not what we released: it stays, and is said.
+    """
+    keep = {str(artifact): artifact.file for artifact in wanted}
+    for name, row in state.released().items():
+        if name in keep and row.path.endswith(keep[name]):
+            continue
+        path = root / row.path
+        with contextlib.suppress(TaskError):
+            if digests.digest(row.path) == row.sha256:
+                path.unlink()
+                note(f"{row.path} is no longer in the manifest: removed")
+            else:
+                note(f"{row.path} is no longer in the manifest, but was edited: left as it is")
+        state.withdraw(name)

@@ -1,0 +1,159 @@
+"""The record: what a build with nothing to do compares instead of building a graph.
+
+Per model it holds every input and output file, every folder whose listing mattered and every
+path that was looked for and absent, as size, mtime, ctime and inode; and, for all models, the
+interpreter, its module path, the site-packages folders, tflbuild's own sources and the
+manifests. A difference only sends a model the slow way, where digests decide. This module is on
+the path of a build with nothing to do: it imports no YAML, no schema, no NumPy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tflbuild.engine.environment import worker_path
+from tflbuild.engine.files import Stat
+
+FORMAT = 1
+
+# path, size, mtime, ctime, inode, and a digest where the entry was young when recorded (the
+# file may have changed since without a visible difference, so its content is compared).
+# An absent path is [path].
+Entry = list[Any]
+
+
+@dataclass
+class ModelRecord:
+    section: str  # digest of what the manifest says of the model
+    tasks: int
+    entries: list[Entry]
+
+
+@dataclass
+class Record:
+    """What the last builds left, and how much of it still holds."""
+
+    place: dict[str, Any] = field(default_factory=dict)
+    common: list[Entry] = field(default_factory=list)  # site-packages, tflbuild itself
+    manifests: list[Entry] = field(default_factory=list)  # and folders that globs listed
+    outputs: list[Entry] = field(default_factory=list)  # index files and the summary
+    names: list[str] = field(default_factory=list)  # all models of the manifests
+    models: dict[str, ModelRecord] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path) -> Record:
+        """An empty record when there is none that can be read."""
+        try:
+            raw = json.loads(path.read_bytes())
+            if raw.pop("format") != FORMAT:
+                return cls()
+            raw["models"] = {name: ModelRecord(*entry) for name, entry in raw["models"].items()}
+            return cls(**raw)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return cls()
+
+    def dump(self) -> bytes:
+        raw = {
+            "format": FORMAT,
+            "place": self.place,
+            "common": self.common,
+            "manifests": self.manifests,
+            "outputs": self.outputs,
+            "names": self.names,
+            "models": {n: [m.section, m.tasks, m.entries] for n, m in self.models.items()},
+        }
+        return json.dumps(raw, separators=(",", ":")).encode()
+
+    def same_place(self) -> bool:
+        """Same interpreter, same packages, same tflbuild."""
+        return self.place == place() and unchanged("/", self.common)
+
+    def same_manifests(self, root: str) -> bool:
+        return bool(self.manifests) and unchanged(root, self.manifests)
+
+    def clean_models(self, root: str) -> set[str]:
+        """The models none of whose files changed."""
+        return {name for name, m in self.models.items() if unchanged(root, m.entries)}
+
+
+def place() -> dict[str, Any]:
+    """What decides which code runs, beyond files: the interpreter and its module path."""
+    return {"python": sys.version, "executable": sys.executable, "path": worker_path()}
+
+
+def unchanged(base: str, entries: Iterable[Entry]) -> bool:
+    """Every entry is as it was. The hot loop of a build with nothing to do."""
+    stat, prefix = os.stat, base if base.endswith("/") else base + "/"
+    for entry in entries:
+        try:
+            s = stat(prefix + entry[0])
+        except OSError:
+            if len(entry) == 1:
+                continue
+            return False
+        if (
+            len(entry) == 1
+            or s.st_mtime_ns != entry[2]
+            or s.st_size != entry[1]
+            or s.st_ino != entry[4]
+            or s.st_ctime_ns != entry[3]
+        ):
+            return False
+        if entry[5] is not None and content_digest(prefix + entry[0]) != entry[5]:
+            return False
+    return True
+
+
+def content_digest(path: str) -> str | None:
+    """SHA-256 of a file's content, or of a folder's listing; None when it cannot be read."""
+    try:
+        if os.path.isdir(path):  # noqa: PTH112
+            data = "\0".join(sorted(os.listdir(path))).encode()  # noqa: PTH208
+            return hashlib.sha256(data).hexdigest()
+        with open(path, "rb") as stream:  # noqa: PTH123
+            return hashlib.sha256(stream.read()).hexdigest()
+    except OSError:
+        return None
+
+
+def entry(base: str, path: str) -> Entry:
+    """Record what lies at a path (relative to `base`) now."""
+    full = os.path.join(base, path)  # noqa: PTH118
+    now = Stat.of(full)
+    if now is None:
+        return [path]
+    content = content_digest(full) if now.young(time.time_ns()) else None
+    return [path, now.size, now.mtime, now.ctime, now.inode, content]
+
+
+def hashed_entry(path: str, seen: tuple[Stat, int, str]) -> Entry:
+    """Record a file as it stood when it was hashed: recording what lies there now could vouch
+    for a content that nobody read."""
+    then, when, digest = seen
+    content = digest if then.young(when) else None
+    return [path, then.size, then.mtime, then.ctime, then.inode, content]
+
+
+def common_entries() -> list[Entry]:
+    """The folders that packages are installed in, and tflbuild's own sources."""
+    paths = []
+    for folder in worker_path():
+        try:
+            names = os.listdir(folder)  # noqa: PTH208
+        except OSError:
+            continue
+        if any(name.endswith((".dist-info", ".egg-info")) for name in names):
+            paths.append(folder)
+    package = Path(__file__).resolve().parents[1]
+    for folder, subfolders, files in os.walk(package):
+        subfolders[:] = [name for name in subfolders if name != "__pycache__"]
+        paths += [os.path.join(folder, n) for n in files if n.endswith((".py", ".json"))]  # noqa: PTH118
+    return [entry("/", path.lstrip("/")) for path in sorted(paths)]

@@ -1,0 +1,471 @@
+"""The runner: doit's graph, our state.
+
+doit's `TaskControl` says which task is ready; this decides what each needs, hands actions to
+workers, commits each success before it is told, and judges the gates. doit's own runners save
+nothing before they finish, so none of them is used.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from doit.control import TaskControl
+from doit.task import Task
+
+from tflbuild import gates
+from tflbuild.engine import events
+from tflbuild.engine.decide import RESTORE, RUN, Decider, Decision, request_inputs
+from tflbuild.engine.events import Counts, GateDone, Listener, TaskDone, TaskStarted
+from tflbuild.engine.state import Outputs, Released
+from tflbuild.engine.workers import Ended, Job, Workers
+from tflbuild.errors import TaskError
+from tflbuild.gates import Verdict
+from tflbuild.graph import STAGES, Graph, Step
+from tflbuild.store.local import DamagedBlob
+
+MAX_ATTEMPTS = 3  # of an action whose input files change while it runs
+MAX_PASSES = 4  # over the graph, when blobs turn out to be damaged
+
+# The measuring output of each stage that has a gate.
+MEASUREMENTS = {
+    "evaluate": "evaluate.json",
+    "compat": "compat.json",
+    "validate": "validate.json",
+}
+
+
+@dataclass
+class Folders:
+    """Where a build puts things, relative to the root."""
+
+    reports: str
+    logs: str
+    dist: str
+
+
+@dataclass
+class Pending:
+    """A task that must run, waiting for a slot or running."""
+
+    node: Any  # doit's ExecNode
+    step: Step
+    decision: Decision
+    retry: bool = False
+    attempts: int = 1
+    first_failure: str = ""
+
+
+@dataclass
+class Result:
+    """What the runner found out, task by task."""
+
+    outcomes: dict[str, str] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    measured: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    interrupted: bool = False
+
+    def passed(self, task: str) -> bool:
+        """The task is built and its gate, if it has one, passed."""
+        good = (events.RAN, events.RESTORED, events.UP_TO_DATE)
+        return self.outcomes.get(task) in good and (
+            task not in self.verdicts or self.verdicts[task].passed
+        )
+
+    def counts(self) -> Counts:
+        counts = Counts()
+        for task, outcome in self.outcomes.items():
+            counts.count(outcome)
+            if task in self.verdicts and not self.verdicts[task].passed:
+                counts.failed += 1
+        return counts
+
+
+def doit_tasks(graph: Graph) -> list[Task]:
+    """The graph as doit's own tasks."""
+    return [
+        Task(step.name, None, task_dep=step.depends, meta={"step": step})
+        for step in graph.steps.values()
+    ]
+
+
+class Runner:
+    def __init__(
+        self,
+        graph: Graph,
+        decider: Decider,
+        workers: Workers,
+        folders: Folders,
+        listen: Listener,
+        jobs: int,
+        keep_going: bool,
+    ) -> None:
+        self.graph = graph
+        self.decider = decider
+        self.root = decider.root
+        self.store = decider.store
+        self.state = decider.state
+        self.workers = workers
+        self.folders = folders
+        self.listen = listen
+        self.jobs = jobs
+        self.keep_going = keep_going
+        self.result = Result()
+        self.pending: deque[Pending] = deque()
+        self.running: dict[int, Pending] = {}
+        self.settled: deque[Any] = deque()  # nodes that doit has not been told about
+        self.lost: set[str] = set()  # digests of damaged blobs
+        self.postponed: set[str] = set()  # tasks that wait for those
+        self.evaluations: dict[str, dict[str, Verdict]] = {}  # model → target → verdict
+        self.stopping = False
+
+    def run(self, selected: Iterable[str]) -> Result:
+        """Build the selected tasks and what they need."""
+        names = list(selected)
+        for _ in range(MAX_PASSES):
+            self._pass(names)
+            if not self.lost or self.result.interrupted:
+                break
+            # A damaged blob: forget who made it, and walk the graph again. What was built
+            # meanwhile is up to date.
+            for digest in self.lost:
+                self.state.forget_blob(digest)
+                self.store.discard(digest)
+            self.lost.clear()
+            self.postponed.clear()
+            self.decider.last = self.state.tasks()
+        for task in sorted(self.postponed):
+            self._fail(task, "its inputs in the store are damaged again and again")
+        return self.result
+
+    # one walk over the graph
+
+    def _pass(self, names: list[str]) -> None:
+        control = TaskControl(doit_tasks(self.graph))
+        control.selected_tasks = names
+        generator = control.task_dispatcher().generator
+        exhausted = False
+        while True:
+            while not (self.stopping or exhausted or self.workers.interrupted):
+                try:
+                    node = generator.send(self.settled.popleft() if self.settled else None)
+                except StopIteration:
+                    exhausted = True
+                    break
+                if node != "hold on":
+                    self._visit(node)
+                elif not self.settled:
+                    break
+            if self.workers.interrupted:
+                self.result.interrupted = True
+                self.workers.end_all()
+                self.running.clear()
+                self.pending.clear()
+                return
+            while self.pending and len(self.running) < self.jobs and not self.stopping:
+                self._start(self.pending.popleft())
+            if self.running:
+                for ended in self.workers.wait():
+                    self._ended(self.running.pop(ended.job.identity), ended)
+            elif self.stopping:
+                self._skip_rest()
+                return
+            elif not self.pending and not self.settled:
+                return
+
+    def _skip_rest(self) -> None:
+        for waiting in self.pending:
+            self._skip(waiting.step.name, "not started: another task failed (use -k to go on)")
+        self.pending.clear()
+
+    def _visit(self, node: Any) -> None:
+        step: Step = node.task.meta["step"]
+        failed = [bad.task.name for bad in node.bad_deps]
+        if failed:
+            node.run_status = "failure"
+            self.settled.append(node)
+            if any(name in self.postponed for name in failed):
+                self.postponed.add(step.name)
+            else:
+                self._skip(step.name, f"needs {', '.join(sorted(failed))}")
+            return
+        try:
+            if step.stage == "release":
+                self._release(node, step)
+                return
+            decision = self.decider.decide(step)
+        except TaskError as error:
+            self._fail(step.name, str(error))
+            self._settle(node, ok=False)
+            return
+        self._decided(node, step, decision)
+
+    def _decided(self, node: Any, step: Step, decision: Decision) -> None:
+        if decision.verdict == RUN:
+            self._queue(Pending(node, step, decision))
+            return
+        assert decision.outputs is not None
+        try:
+            verdict = self._judge(step, decision.outputs)
+        except DamagedBlob as error:
+            self.state.forget_blob(error.digest)
+            self.store.discard(error.digest)
+            why = ("its output in the store is damaged or missing",)
+            again = Decision(RUN, decision.action, decision.key, decision.inputs, None, why)
+            self._queue(Pending(node, step, again))
+            return
+        self.decider.settle(step, decision.key, decision.outputs)
+        if decision.verdict == RESTORE:
+            self.state.commit(
+                step.name, decision.key, decision.action.parts(), decision.outputs,
+                list(decision.why), 0.0, 0,
+            )  # fmt: skip
+            self._done(TaskDone(step.name, events.RESTORED, why=decision.why))
+        else:
+            self.result.outcomes.setdefault(step.name, events.UP_TO_DATE)
+        self._settle(node, self._tell(step.name, verdict))
+
+    def _queue(self, pending: Pending) -> None:
+        pending.node.run_status = "run"
+        self.pending.append(pending)
+
+    # running
+
+    def _start(self, pending: Pending) -> None:
+        step, decision = pending.step, pending.decision
+        params = dict(decision.action.params)
+        if pending.retry:
+            params.update(step.request["retry"])
+        job = self.workers.submit(
+            step.name,
+            STAGES[step.stage].ZYGOTE,
+            {
+                "stage": step.stage,
+                "params": params,
+                "inputs": request_inputs(
+                    self.root, self.store, decision.inputs, step.request.get("inputs", {})
+                ),
+                "timeout": step.model.timeout,
+                "retry": pending.retry,
+            },
+        )
+        self.running[job.identity] = pending
+        self.listen(TaskStarted(step.name))
+
+    def _ended(self, pending: Pending, ended: Ended) -> None:
+        try:
+            self._handle_end(pending, ended)
+        finally:
+            self.workers.forget(ended.job)
+
+    def _handle_end(self, pending: Pending, ended: Ended) -> None:
+        step = pending.step
+        if ended.kind == "corrupt":
+            self.lost.add(ended.digest)
+            self.postponed.add(step.name)
+            self._settle(pending.node, ok=False)
+            return
+        if self._inputs_changed(pending):
+            return
+        if not ended.kind:
+            self._commit(pending, ended.job, ended)
+            return
+        frozen = "lowered.pb" in pending.decision.inputs.blobs
+        if "retry" in step.request and frozen and not pending.retry:
+            if ended.kind in ("converter", "crash"):
+                pending.retry = True
+                pending.first_failure = ended.reason
+                self.pending.appendleft(pending)
+                return
+        reason = ended.reason
+        if pending.first_failure and pending.first_failure != reason:
+            reason = f"{reason} (by way of a SavedModel; frozen: {pending.first_failure})"
+        self._fail(step.name, reason, ended.seconds, self._log(step.name), pending.decision.why)
+        self._settle(pending.node, ok=False)
+
+    def _inputs_changed(self, pending: Pending) -> bool:
+        """An input edited while its action ran: the result belongs to neither content."""
+        step = pending.step
+        if all(self.decider.digests.unchanged(path) for path in step.files.values()):
+            return False
+        try:
+            decision = self.decider.decide(step)
+        except TaskError as error:
+            self._fail(step.name, str(error))
+            self._settle(pending.node, ok=False)
+            return True
+        if decision.key == pending.decision.key:
+            return False
+        if pending.attempts >= MAX_ATTEMPTS:
+            self._fail(step.name, "its input files change while it runs, again and again")
+            self._settle(pending.node, ok=False)
+        elif decision.verdict == RUN:
+            pending.decision, pending.attempts = decision, pending.attempts + 1
+            self.pending.appendleft(pending)
+        else:
+            self._decided(pending.node, step, decision)
+        return True
+
+    def _commit(self, pending: Pending, job: Job, ended: Ended) -> None:
+        step, decision = pending.step, pending.decision
+        outputs: Outputs = dict(ended.outputs)
+        for name, (digest, _) in outputs.items():
+            self.store.adopt(job.scratch / "out" / name, digest)
+        self.state.commit(
+            step.name, decision.key, decision.action.parts(), outputs, list(decision.why),
+            ended.seconds, ended.max_rss,
+        )  # fmt: skip
+        self.decider.settle(step, decision.key, outputs)
+        self._done(
+            TaskDone(
+                step.name, events.RAN, ended.seconds, decision.why,
+                log=self._log(step.name), max_rss=ended.max_rss,
+            )
+        )  # fmt: skip
+        try:
+            verdict = self._judge(step, outputs)
+        except DamagedBlob as error:  # just written, and already gone
+            self.lost.add(error.digest)
+            self.postponed.add(step.name)
+            self._settle(pending.node, ok=False)
+            return
+        self._settle(pending.node, self._tell(step.name, verdict))
+
+    # gates and reports
+
+    def _judge(self, step: Step, outputs: Outputs) -> Verdict | None:
+        """Measurement against manifest, and the report for people. Raises DamagedBlob."""
+        name = MEASUREMENTS.get(step.stage)
+        if name is None:
+            return None
+        measured = json.loads(self.store.read(outputs[name][0]))
+        self.result.measured[step.name] = measured
+        report: dict[str, Any] = {"task": step.name, "measured": measured}
+        targets = self.graph.workspace.targets
+        if step.stage == "evaluate":
+            used = dict.fromkeys(t for o in step.model.optimizations for t in o.targets)
+            verdict, by_target = gates.evaluate_gate(
+                measured, step.model, [targets[name] for name in used]
+            )
+            self.evaluations[step.model.name] = by_target
+            report["targets"] = {name: v.as_json() for name, v in sorted(by_target.items())}
+            report["lowering"] = self._lowering(step.model.name)
+        elif step.stage == "compat":
+            assert step.target is not None
+            evaluation = self.evaluations.get(step.model.name, {}).get(step.target)
+            verdict = gates.compat_gate(measured, targets[step.target], evaluation)
+        else:
+            assert step.optimization is not None
+            verdict = gates.validate_gate(measured, step.model, step.optimization)
+        report["gate"] = verdict.as_json()
+        if step.report is not None:
+            text = json.dumps(report, indent=1, sort_keys=True) + "\n"
+            self.store.write(self.root / self.folders.reports / step.report, text.encode())
+        return verdict
+
+    def _lowering(self, model: str) -> Any:
+        """How the source was lowered: loader, route and reason."""
+        outputs = self.decider.rows[f"lower:{model}"].outputs
+        return json.loads(self.store.read(outputs["lower.json"][0]))
+
+    def _tell(self, task: str, verdict: Verdict | None) -> bool:
+        if verdict is None:
+            return True
+        self.result.verdicts[task] = verdict
+        if verdict.findings:
+            self.listen(GateDone(task, verdict))
+        if not verdict.passed and not self.keep_going:
+            self.stopping = True
+        return verdict.passed
+
+    # release
+
+    def _release(self, node: Any, step: Step) -> None:
+        inputs = self.decider.inputs(step)
+        action = self.decider.action(step, inputs)
+        key, artifact = action.key(), step.artifact
+        digest = inputs.keyed["model.tflite"]
+        path = f"{self.folders.dist}/{artifact.file}"
+        last = self.decider.last.get(step.name)
+        current = self._current(path)
+        vouched = self.state.released().get(str(artifact)) if last else None
+        same = last is not None and last.key == key and vouched is not None
+        same = same and vouched is not None and vouched.path == path
+        if same and current == digest and step.name not in self.decider.forced:
+            self.decider.settle(step, key, {})
+            self.result.outcomes.setdefault(step.name, events.UP_TO_DATE)
+            self._settle(node, ok=True)
+            return
+        if same:
+            why: tuple[str, ...] = (
+                f"{path} is missing" if current is None else f"{path} was edited",
+            )
+        else:
+            why = self.decider.why(step, action)
+        if step.name in self.decider.forced:
+            why = ("forced",)
+        started = time.monotonic()
+        try:
+            self.store.copy_out(digest, self.root / path, durable=True)
+        except DamagedBlob as error:
+            self.lost.add(error.digest)
+            self.postponed.add(step.name)
+            self._settle(node, ok=False)
+            return
+        except OSError as error:
+            raise TaskError(f"{path} cannot be written: {error.strerror}") from error
+        size = (self.root / path).stat().st_size
+        released = Released(str(artifact), artifact.target, path, digest, size)
+        seconds = time.monotonic() - started
+        self.state.commit(
+            step.name, key, action.parts(), {}, list(why), seconds, 0, released=released
+        )
+        self.decider.settle(step, key, {})
+        outcome = events.RESTORED if same else events.RAN
+        self._done(TaskDone(step.name, outcome, seconds, why))
+        self._settle(node, ok=True)
+
+    def _current(self, path: str) -> str | None:
+        try:
+            return self.decider.digests.digest(path)
+        except TaskError:
+            return None
+
+    # telling
+
+    def _log(self, task: str) -> str:
+        path = Path(self.folders.logs) / f"{task}.log"
+        return path.as_posix()
+
+    def _settle(self, node: Any, ok: bool) -> None:
+        node.run_status = "successful" if ok else "failure"
+        self.settled.append(node)
+
+    def _done(self, event: TaskDone) -> None:
+        self.result.outcomes[event.task] = event.outcome
+        self.result.seconds[event.task] = event.seconds
+        if event.reason:
+            self.result.reasons[event.task] = event.reason
+        self.listen(event)
+
+    def _fail(
+        self,
+        task: str,
+        reason: str,
+        seconds: float = 0.0,
+        log: str = "",
+        why: tuple[str, ...] = (),
+    ) -> None:
+        self._done(TaskDone(task, events.FAILED, seconds, why, reason, log))
+        if not self.keep_going:
+            self.stopping = True
+
+    def _skip(self, task: str, reason: str) -> None:
+        self._done(TaskDone(task, events.SKIPPED, reason=reason))

@@ -1,0 +1,166 @@
+"""Selectors: from what a person writes to tasks.
+
+`M`, `M:O`, `M:O@T`, `@T`, a full task name, or a path (all that reads it, or makes it). Whole
+names; `*`, `?` and `[…]` do not cross `:` or `@`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from tflbuild.errors import UsageError
+from tflbuild.graph import ORDER, artifacts_of, model_steps, parity_data
+from tflbuild.manifest.model import FileData, Model, Workspace
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Task names in the manifest's order, and the models that they belong to."""
+
+    tasks: tuple[str, ...]
+    models: tuple[str, ...]
+    named: frozenset[str]  # tasks that were selected by their own full name
+
+
+def select(workspace: Workspace, selectors: Sequence[str], until: str, cwd: Path) -> Selection:
+    """Resolve selectors up to a stage (`release`, `validate` or `evaluate`).
+
+    Raises UsageError for one that matches nothing, with the nearest names.
+    """
+    chosen: dict[str, None] = {}
+    models: dict[str, None] = {}
+    named: set[str] = set()
+    if not selectors:
+        for model in workspace.models:
+            models[model.name] = None
+            chosen.update(dict.fromkeys(final_tasks(workspace, model, until)))
+    for selector in selectors:
+        found = _match(workspace, selector, until, cwd)
+        if not found:
+            raise UsageError(_nothing(workspace, selector))
+        for model, tasks in found:
+            models[model.name] = None
+            chosen.update(dict.fromkeys(tasks))
+            if selector in tasks:
+                named.add(selector)
+    return Selection(tuple(chosen), tuple(models), frozenset(named))
+
+
+def final_tasks(
+    workspace: Workspace, model: Model, until: str, optimization: str = "*", target: str = "*"
+) -> list[str]:
+    """The tasks of one model that a command aims at."""
+    if until == "evaluate":
+        return [f"evaluate:{model.name}"]
+    wanted = [
+        a
+        for a in artifacts_of(model)
+        if fnmatchcase(a.optimization, optimization) and fnmatchcase(a.target, target)
+    ]
+    if until == "release":
+        return [f"release:{artifact}" for artifact in wanted]
+    names = {artifact.optimization for artifact in wanted}
+    return [
+        step.name
+        for step in model_steps(workspace, model)
+        if step.stage == "validate" and step.optimization and step.optimization.name in names
+    ]
+
+
+def _match(
+    workspace: Workspace, selector: str, until: str, cwd: Path
+) -> list[tuple[Model, list[str]]]:
+    stage, colon, rest = selector.partition(":")
+    if colon and stage in ORDER:
+        by_name = _task(workspace, selector, rest)
+        if by_name:
+            return by_name
+    pair, _, target = selector.partition("@")
+    name, _, optimization = pair.partition(":")
+    found = []
+    for model in workspace.models:
+        if fnmatchcase(model.name, name or "*"):
+            tasks = final_tasks(workspace, model, until, optimization or "*", target or "*")
+            if tasks and (until == "release" or _has(model, optimization, target)):
+                found.append((model, tasks))
+    return found or _path(workspace, selector, until, cwd)
+
+
+def _has(model: Model, optimization: str, target: str) -> bool:
+    return any(
+        fnmatchcase(a.optimization, optimization or "*") and fnmatchcase(a.target, target or "*")
+        for a in artifacts_of(model)
+    )
+
+
+def _task(workspace: Workspace, selector: str, rest: str) -> list[tuple[Model, list[str]]]:
+    name = rest.partition("@")[0].partition(":")[0]
+    for model in workspace.models:
+        if model.name == name and any(
+            step.name == selector for step in model_steps(workspace, model)
+        ):
+            return [(model, [selector])]
+    return []
+
+
+def _path(
+    workspace: Workspace, selector: str, until: str, cwd: Path
+) -> list[tuple[Model, list[str]]]:
+    """All that reads a path (or lies beneath it), or the artifact that a path below dist is."""
+    full = os.path.realpath(cwd / selector)
+    if not full.startswith(str(workspace.root) + os.sep) and full != str(workspace.root):
+        return []
+    path = os.path.relpath(full, workspace.root)
+    found = []
+    for model in workspace.models:
+        read = _reads(model)
+        if any(_related(path, other) for other in read):
+            found.append((model, final_tasks(workspace, model, until)))
+            continue
+        tasks = [
+            f"release:{artifact}"
+            for artifact in artifacts_of(model)
+            if path == f"{workspace.dist_dir}/{artifact.file}"
+        ]
+        if tasks and until == "release":
+            found.append((model, tasks))
+    return found
+
+
+def _reads(model: Model) -> list[str]:
+    paths = [model.source.path]
+    for data in (model.calibration, parity_data(model)):
+        if isinstance(data, FileData):
+            paths += [data.npz] if data.npz else []
+            paths += [path for _, path in data.npy]
+            paths += [data.labels.path] if data.labels else []
+    # The model's own manifest, which the position names relative to where the person stands.
+    return paths
+
+
+def _related(path: str, other: str) -> bool:
+    return path == other or path.startswith(other + "/") or other.startswith(path + "/")
+
+
+def _nothing(workspace: Workspace, selector: str) -> str:
+    known = _known(workspace)
+    near = get_close_matches(selector, known, 3, 0.5)
+    if near:
+        return f"nothing matches {selector!r}; did you mean {' or '.join(near)}?"
+    shown = ", ".join(sorted(model.name for model in workspace.models)[:8])
+    return f"nothing matches {selector!r}; the models are {shown}"
+
+
+def _known(workspace: Workspace) -> list[str]:
+    names: Iterable[str] = (
+        name
+        for model in workspace.models
+        for artifact in artifacts_of(model)
+        for name in (model.name, f"{model.name}:{artifact.optimization}", str(artifact))
+    )
+    return list(dict.fromkeys(names))
