@@ -1,0 +1,119 @@
+"""A build on a terminal: a progress line while it runs, a table at the end; plain lines elsewhere.
+
+The one class that writes for people. Results go to standard output, the rest to standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+from tflbuild.engine import events
+from tflbuild.engine.build import Outcome
+from tflbuild.engine.events import BuildDone, Event, GateDone, Note, TaskDone, TaskStarted
+
+
+class Terminal:
+    def __init__(self, quiet: bool = False, explain: bool = False) -> None:
+        self.quiet = quiet
+        self.explain = explain
+        self.live = sys.stderr.isatty() and not quiet
+        self.running: dict[str, None] = {}
+        self.finished = 0
+        self._shown = False
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._clear()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, TaskStarted):
+            self.running[event.task] = None
+        elif isinstance(event, TaskDone):
+            self.running.pop(event.task, None)
+            self.finished += 1
+            self._task(event)
+        elif isinstance(event, GateDone):
+            self._gate(event)
+        elif isinstance(event, Note):
+            self._line(event.message, always=True)
+        self._progress()
+
+    def _task(self, event: TaskDone) -> None:
+        if event.outcome == events.FAILED:
+            log = f" (log: {event.log})" if event.log else ""
+            self._line(f"failed    {event.task}: {event.reason}{log}", always=True)
+        elif event.outcome == events.SKIPPED:
+            if self.explain:
+                self._line(f"skipped   {event.task}: {event.reason}")
+        elif not self.live or self.explain:
+            seconds = f" {event.seconds:.1f} s" if event.outcome == events.RAN else ""
+            why = f"  because {'; '.join(event.why)}" if self.explain and event.why else ""
+            self._line(f"{event.outcome:<9} {event.task}{seconds}{why}")
+
+    def _gate(self, event: GateDone) -> None:
+        for finding in event.verdict.findings:
+            if finding.level == "fail":
+                self._line(f"gate      {event.task}: {finding.message}", always=True)
+            else:
+                self._line(f"warning   {event.task}: {finding.message}")
+
+    def _line(self, text: str, always: bool = False) -> None:
+        if self.quiet and not always:
+            return
+        self._clear()
+        print(text, file=sys.stderr, flush=True)
+
+    def _clear(self) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._shown = False
+
+    def _progress(self) -> None:
+        if not self.live or not self.running:
+            return
+        names = ", ".join(self.running)
+        text = f"[{self.finished} done] {names}"
+        width = _width() - 1
+        print("\r\x1b[K" + text[:width], end="", file=sys.stderr, flush=True)
+        self._shown = True
+
+    def summary(self, outcome: Outcome, until: str) -> None:
+        """The final table and the last line."""
+        if self.quiet:
+            return
+        if outcome.result is not None and outcome.graph is not None:
+            from tflbuild.reporting.tables import print_tables
+
+            print_tables(outcome, until)
+        print(last_line(outcome.done))
+
+
+def last_line(done: BuildDone) -> str:
+    counts = done.counts
+    parts = [f"{counts.ran} ran"]
+    for number, name in (
+        (counts.restored, "restored"),
+        (counts.up_to_date, "up to date"),
+        (counts.failed, "failed"),
+        (counts.skipped, "skipped"),
+    ):
+        if number:
+            parts.append(f"{number} {name}")
+    text = f"{', '.join(parts)} in {done.seconds:.1f} s"
+    if done.interrupted:
+        text = f"interrupted: {text}"
+    if done.stale:
+        text += f"; the released file is stale for {', '.join(done.stale)}"
+    return text
+
+
+def _width() -> int:
+    import shutil
+
+    return shutil.get_terminal_size().columns
+
+
+__all__ = ["Terminal", "last_line"]
