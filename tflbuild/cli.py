@@ -95,7 +95,7 @@ class Verbs(click.Group):
 )
 @click.version_option(__version__, prog_name="tflbuild")
 @click.pass_context
-def main(ctx: click.Context, **options: object) -> None:
+def main(ctx: click.Context, /, **options: object) -> None:
     """Keep the common options; without a verb, build."""
     ctx.obj = dict(options)
     if ctx.invoked_subcommand is None:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from tflbuild.errors import TaskError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Array = NDArray[Any]

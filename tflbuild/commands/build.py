@@ -29,7 +29,7 @@ def build_options(function: Any) -> Any:
 @click.option("-n", "--dry-run", is_flag=True, help="Print the plan and do nothing.")
 @click.option("--explain", is_flag=True, help="Say for each task why it runs.")
 @click.pass_context
-def command(ctx: click.Context, **own: Any) -> int:
+def command(ctx: click.Context, /, **own: Any) -> int:
     """Build and release what changed.
 
     SEL: a model, model:optimization, model:optimization@target, @target, a full task name, or

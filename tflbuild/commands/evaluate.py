@@ -12,6 +12,6 @@ from tflbuild.commands.build import build_options, run
 @click.command("evaluate")
 @build_options
 @click.pass_context
-def command(ctx: click.Context, **own: Any) -> int:
+def command(ctx: click.Context, /, **own: Any) -> int:
     """Evaluate models before conversion: ops, data size, MACs, and a verdict per target."""
     return run(ctx, own, "evaluate")

@@ -12,6 +12,6 @@ from tflbuild.commands.build import build_options, run
 @click.command("validate")
 @build_options
 @click.pass_context
-def command(ctx: click.Context, **own: Any) -> int:
+def command(ctx: click.Context, /, **own: Any) -> int:
     """Convert and validate against the source, without releasing anything."""
     return run(ctx, own, "validate")

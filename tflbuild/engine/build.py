@@ -24,11 +24,10 @@ from tflbuild.engine.record import (
 if TYPE_CHECKING:
     from tflbuild.engine.files import FileDigests
     from tflbuild.engine.runner import Result
-    from tflbuild.engine.state import State
+    from tflbuild.engine.zygote import ZygotePool
     from tflbuild.graph import Graph
-    from tflbuild.manifest.model import Model, Workspace
+    from tflbuild.manifest.model import Workspace
     from tflbuild.selectors import Selection
-    from tflbuild.store.local import Store
 
 PRIVATE = ".tflbuild"
 
@@ -43,6 +42,7 @@ class Options:
     keep_going: bool = False
     force: bool = False
     cwd: Path = field(default_factory=Path.cwd)
+    pool: ZygotePool | None = None  # workers kept from an earlier build
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _slow(
         folders = Folders(
             f"{workspace.build_dir}/reports", f"{workspace.build_dir}/logs", workspace.dist_dir
         )
-        with Workers(private / "work", root / folders.logs, root) as workers:
+        with Workers(private / "work", root / folders.logs, options.pool) as workers:
             runner = Runner(
                 graph, decider, workers, folders, listen,
                 options.jobs or os.cpu_count() or 1, options.keep_going,

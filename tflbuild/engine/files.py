@@ -32,7 +32,7 @@ class Stat:
     def of(cls, path: str | Path) -> Stat | None:
         """None for a path that is absent."""
         try:
-            s = os.stat(path)  # noqa: PTH116 (hot path: 20,000 calls in a build of nothing)
+            s = os.stat(path)
         except OSError:
             return None
         return cls(s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)

@@ -115,8 +115,8 @@ def unchanged(base: str, entries: Iterable[Entry]) -> bool:
 def content_digest(path: str) -> str | None:
     """SHA-256 of a file's content, or of a folder's listing; None when it cannot be read."""
     try:
-        if os.path.isdir(path):  # noqa: PTH112
-            data = "\0".join(sorted(os.listdir(path))).encode()  # noqa: PTH208
+        if os.path.isdir(path):
+            data = "\0".join(sorted(os.listdir(path))).encode()
             return hashlib.sha256(data).hexdigest()
         with open(path, "rb") as stream:  # noqa: PTH123
             return hashlib.sha256(stream.read()).hexdigest()
@@ -126,7 +126,7 @@ def content_digest(path: str) -> str | None:
 
 def entry(base: str, path: str) -> Entry:
     """Record what lies at a path (relative to `base`) now."""
-    full = os.path.join(base, path)  # noqa: PTH118
+    full = os.path.join(base, path)
     now = Stat.of(full)
     if now is None:
         return [path]
@@ -147,7 +147,7 @@ def common_entries() -> list[Entry]:
     paths = []
     for folder in worker_path():
         try:
-            names = os.listdir(folder)  # noqa: PTH208
+            names = os.listdir(folder)
         except OSError:
             continue
         if any(name.endswith((".dist-info", ".egg-info")) for name in names):
@@ -155,5 +155,5 @@ def common_entries() -> list[Entry]:
     package = Path(__file__).resolve().parents[1]
     for folder, subfolders, files in os.walk(package):
         subfolders[:] = [name for name in subfolders if name != "__pycache__"]
-        paths += [os.path.join(folder, n) for n in files if n.endswith((".py", ".json"))]  # noqa: PTH118
+        paths += [os.path.join(folder, n) for n in files if n.endswith((".py", ".json"))]
     return [entry("/", path.lstrip("/")) for path in sorted(paths)]

@@ -156,7 +156,7 @@ class Runner:
             while not (self.stopping or exhausted or self.workers.interrupted):
                 try:
                     node = generator.send(self.settled.popleft() if self.settled else None)
-                except StopIteration:
+                except StopIteration:  # nobody waits for what still runs
                     exhausted = True
                     break
                 if node != "hold on":
@@ -177,7 +177,7 @@ class Runner:
             elif self.stopping:
                 self._skip_rest()
                 return
-            elif not self.pending and not self.settled:
+            elif exhausted and not self.pending:
                 return
 
     def _skip_rest(self) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tflbuild.engine.protocol import Message
-from tflbuild.engine.zygote import ZygoteDied, ZygoteProcess
+from tflbuild.engine.zygote import ZygoteDied, ZygotePool, ZygoteProcess
 
 MAX_DEATHS = 3  # of one kind of zygote in a build
 
@@ -52,13 +52,14 @@ class Ended:
 
 
 class Workers:
-    def __init__(self, work: Path, logs: Path, root: Path) -> None:
+    def __init__(self, work: Path, logs: Path, pool: ZygotePool | None = None) -> None:
         self.work = work  # scratch folders; the same file system as the store
         self.logs = logs
-        self.root = root
         self.running: dict[int, Job] = {}
         self.interrupted = False
-        self._zygotes: dict[str, ZygoteProcess] = {}
+        self._own_pool = pool is None
+        self._pool = pool or ZygotePool(work / "zygotes")
+        self._watched: dict[str, ZygoteProcess] = {}
         self._deaths: dict[str, int] = {}
         self._ended: list[Ended] = []  # ends known before the next wait
         self._count = 0
@@ -82,7 +83,8 @@ class Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.end_all()
+        if self._own_pool or self.running:
+            self.end_all()
         if self._handlers:
             signal.set_wakeup_fd(self._wakeup)
             for number, handler in self._handlers.items():
@@ -97,11 +99,15 @@ class Workers:
 
     def end_all(self) -> None:
         """End every zygote with everything below it."""
-        for zygote in self._zygotes.values():
-            self._selector.unregister(zygote)
-            zygote.close()
-        self._zygotes.clear()
+        for kind in list(self._pool.zygotes):
+            self._drop(kind)
         self.running.clear()
+
+    def _drop(self, kind: str) -> None:
+        watched = self._watched.pop(kind, None)
+        if watched is not None:
+            self._selector.unregister(watched)
+        self._pool.drop(kind)
 
     def submit(self, task: str, zygote: str, request: dict[str, Any]) -> Job:
         """Start an action; `wait` tells how it ended."""
@@ -129,21 +135,18 @@ class Workers:
             self._died(job.zygote, f"the {job.zygote} worker cannot be started: {error}")
 
     def _zygote(self, kind: str) -> ZygoteProcess:
-        if kind not in self._zygotes:
+        if kind not in self._watched:
             if self._deaths.get(kind, 0) >= MAX_DEATHS:
                 raise ZygoteDied(f"the {kind} worker died {MAX_DEATHS} times")
-            zygote = ZygoteProcess(kind, self.work, self.logs / f"zygote-{kind}.log")
-            self._zygotes[kind] = zygote
+            zygote = self._pool.get(kind)
+            self._watched[kind] = zygote
             self._selector.register(zygote, selectors.EVENT_READ, zygote)
-        return self._zygotes[kind]
+        return self._watched[kind]
 
     def _died(self, kind: str, reason: str) -> None:
         """A zygote is gone, and with it its children: their jobs have failed."""
         self._deaths[kind] = self._deaths.get(kind, 0) + 1
-        zygote = self._zygotes.pop(kind, None)
-        if zygote is not None:
-            self._selector.unregister(zygote)
-            zygote.close()
+        self._drop(kind)
         for job in [job for job in self.running.values() if job.zygote == kind]:
             del self.running[job.identity]
             self._ended.append(Ended(job, "crash", reason))
@@ -156,7 +159,7 @@ class Workers:
                 os.read(self._wake[0], 4096)
                 continue
             zygote: ZygoteProcess = key.data
-            if self._zygotes.get(zygote.kind) is not zygote:
+            if self._watched.get(zygote.kind) is not zygote:
                 continue  # replaced meanwhile
             try:
                 messages = zygote.receive()
@@ -172,16 +175,15 @@ class Workers:
         if "unsafe" in message:
             # A thread or an eager context appeared in it: a fresh one takes its place.
             mine = [job for job in self.running.values() if job.zygote == zygote.kind]
-            self._selector.unregister(zygote)
-            zygote.close()
-            del self._zygotes[zygote.kind]
+            self._drop(zygote.kind)
             for job in mine:
                 shutil.rmtree(job.scratch, ignore_errors=True)
                 job.scratch.mkdir()
                 self._send(job)
             return
-        job = self.running.pop(message["id"], None)
-        if job is not None:
+        job = self.running.get(message["id"])
+        if job is not None:  # None: of an interrupted build that shared this zygote
+            del self.running[job.identity]
             self._ended.append(read_end(job, message))
 
     def forget(self, job: Job) -> None:

@@ -121,3 +121,31 @@ class ZygoteProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+class ZygotePool:
+    """The zygotes of one or several builds, by kind: started when first asked for.
+
+    A build makes its own and ends it; whoever builds again and again (tests, a watching
+    process) keeps one, and pays for the import of TensorFlow once.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.zygotes: dict[str, ZygoteProcess] = {}
+
+    def get(self, kind: str) -> ZygoteProcess:
+        """Raises OSError when it cannot be started."""
+        if kind not in self.zygotes:
+            self.zygotes[kind] = ZygoteProcess(kind, self.home, self.home / f"zygote-{kind}.log")
+        return self.zygotes[kind]
+
+    def drop(self, kind: str) -> None:
+        """End one, with everything below it."""
+        zygote = self.zygotes.pop(kind, None)
+        if zygote is not None:
+            zygote.close()
+
+    def close(self) -> None:
+        for kind in list(self.zygotes):
+            self.drop(kind)

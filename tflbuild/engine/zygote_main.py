@@ -34,7 +34,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def thread_count() -> int:
-    return len(os.listdir("/proc/self/task"))  # noqa: PTH208 (no Path on the fork path)
+    return len(os.listdir("/proc/self/task"))
 
 
 def eager_context_used() -> bool:

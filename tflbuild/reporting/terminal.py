@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 
-
 from tflbuild.engine import events
 from tflbuild.engine.build import Outcome
 from tflbuild.engine.events import BuildDone, Event, GateDone, Note, TaskDone, TaskStarted

@@ -68,9 +68,9 @@ def lower(
     inputs, outputs = positional_order(loaded, params)
     specs = pinned_specs(loaded, params["pins"])
     traced = trace(loaded, inputs, outputs, specs)
-    reason = force and "asked for" or why_not_frozen(traced)
+    reason = (force and "asked for") or why_not_frozen(traced)
     route = force or (SAVED_MODEL if reason else FROZEN)
-    interface = {
+    interface: dict[str, Any] = {
         "signature": loaded.signature,
         "inputs": [
             {"name": name, "dtype": t.dtype.name, "shape": _shape(t)}

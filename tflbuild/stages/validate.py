@@ -15,7 +15,6 @@ from tflbuild.stages.base import Request
 from tflbuild.stages.reference import join
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
@@ -111,7 +110,8 @@ def dequantize(array: Array, details: Mapping[str, Any]) -> Array:
 
     scale, zero = details["quantization"]
     if not scale or array.dtype.kind not in "iu":
-        return array.copy()  # the interpreter's own buffer is reused
+        kept: Array = array.copy()  # the interpreter's own buffer is reused
+        return kept
     result: Array = (array.astype(np.float32) - zero) * np.float32(scale)
     return result
 

@@ -1,0 +1,125 @@
+"""The Python API: `load` a workspace, `build` it, typed results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tflbuild.engine.build import Options
+from tflbuild.engine.build import build as _build
+from tflbuild.engine.events import BuildDone, Event, GateDone, TaskDone
+from tflbuild.gates import Verdict
+from tflbuild.manifest.model import Workspace
+
+if TYPE_CHECKING:
+    from tflbuild.engine.zygote import ZygotePool
+
+
+@dataclass(frozen=True)
+class ReleasedFile:
+    """A file in `dist/` after a build."""
+
+    artifact: str  # "model:optimization@target"
+    path: Path
+    sha256: str
+    size: int  # bytes
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What a build came to."""
+
+    exit_code: int  # 0 done, 1 a task failed or a gate did not pass, 130 interrupted
+    done: BuildDone
+    tasks: tuple[TaskDone, ...]  # those that were not up to date, in the order of their end
+    gates: Mapping[str, Verdict]  # of tasks whose gate failed or warned
+    released: Mapping[str, ReleasedFile]  # by artifact
+
+    @property
+    def ok(self) -> bool:
+        return self.exit_code == 0
+
+    def outcome(self, task: str) -> str:
+        """`ran`, `restored`, `failed`, `skipped`, or `up-to-date` for a task not told of."""
+        return next((t.outcome for t in self.tasks if t.task == task), "up-to-date")
+
+    def ran(self) -> list[str]:
+        """The names of the tasks that ran, sorted."""
+        return sorted(t.task for t in self.tasks if t.outcome == "ran")
+
+
+def load(path: str | os.PathLike[str] = ".") -> Workspace:
+    """Read a workspace: a manifest file, or a folder in or above which one lies.
+
+    Raises UsageError when there is none, ManifestErrors when it is wrong.
+    """
+    from tflbuild.manifest.load import load_workspace
+
+    return load_workspace(_manifest(path), Path.cwd())
+
+
+def build(
+    path: str | os.PathLike[str] = ".",
+    selectors: Iterable[str] = (),
+    *,
+    until: str = "release",
+    jobs: int = 0,
+    keep_going: bool = False,
+    force: bool = False,
+    listen: Callable[[Event], None] | None = None,
+    pool: ZygotePool | None = None,
+) -> BuildResult:
+    """Build a workspace as the command line does.
+
+    Args:
+        path: a manifest file, or a folder in or above which one lies.
+        selectors: as on the command line; none: everything.
+        until: "release", or "validate" or "evaluate" to stop after that stage and its gate.
+        jobs: actions at once; 0: one for each core.
+        keep_going: go on with what does not depend on a failed task.
+        force: run the selected tasks though they are up to date.
+        listen: called with each event as it happens.
+        pool: workers to use and keep, for callers that build again and again.
+
+    Raises UsageError or ManifestErrors before anything is done. Failed tasks and gates are in
+    the result.
+    """
+    tasks: list[TaskDone] = []
+    gates: dict[str, Verdict] = {}
+
+    def hear(event: Event) -> None:
+        if isinstance(event, TaskDone):
+            tasks.append(event)
+        elif isinstance(event, GateDone):
+            gates[event.task] = event.verdict
+        if listen is not None:
+            listen(event)
+
+    manifest = _manifest(path)
+    outcome = _build(
+        manifest,
+        Options(tuple(selectors), until, jobs, keep_going, force, Path.cwd(), pool),
+        hear,
+    )
+    root = manifest.parent.resolve()
+    rows = outcome.released
+    return BuildResult(
+        outcome.exit_code,
+        outcome.done,
+        tuple(tasks),
+        gates,
+        {
+            name: ReleasedFile(name, root / row.path, row.sha256, row.size)
+            for name, row in sorted(rows.items())
+        },
+    )
+
+
+def _manifest(path: str | os.PathLike[str]) -> Path:
+    from tflbuild.manifest.root import find_root_manifest
+
+    given = Path(path)
+    return given if given.is_file() else find_root_manifest(given)
