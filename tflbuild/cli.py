@@ -127,10 +127,26 @@ def settings(ctx: click.Context, own: dict[str, object]) -> Settings:
     )
 
 
+def with_verb(arguments: Sequence[str]) -> list[str]:
+    """A line whose first option is build's own (`tflbuild -k -j4`) means `build`."""
+    index = 0
+    while index < len(arguments):
+        word = arguments[index]
+        if word in ("-C", "-f", "--format"):
+            index += 2
+        elif word in ("-q", "-v") or word.startswith(("--format=", "-C", "-f")):
+            index += 1
+        elif word.startswith("-") and word not in ("-h", "--help", "--version"):
+            return ["build", *arguments]
+        else:
+            break
+    return list(arguments)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; the exit code. The only place that turns errors into exit codes."""
     try:
-        result = main.main(args=list(arguments), prog_name="tflbuild", standalone_mode=False)
+        result = main.main(args=with_verb(arguments), prog_name="tflbuild", standalone_mode=False)
         return result if isinstance(result, int) else errors.EXIT_OK
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()

@@ -81,7 +81,8 @@ class Step:
 
     @property
     def artifact(self) -> Artifact:
-        assert self.optimization is not None and self.target is not None
+        assert self.optimization is not None
+        assert self.target is not None
         return Artifact(self.model.name, self.optimization.name, self.target)
 
     @property

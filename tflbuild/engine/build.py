@@ -183,7 +183,7 @@ def _slow(
                     withdraw(root, state, digests, wanted, lambda text: listen(Note(text)))
                 indexes = publish(root, workspace.dist_dir, state, store)
                 digests.save()
-        released = {name: row for name, row in state.released().items()}
+        released = state.released()
         summary = write_summary(workspace, graph, runner.result, state, store)
         if options.until == "release":
             _record(

@@ -7,7 +7,6 @@ nothing before they finish, so none of them is used.
 
 from __future__ import annotations
 
-import json
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -18,10 +17,10 @@ from typing import Any
 from doit.control import TaskControl
 from doit.task import Task
 
-from tflbuild import gates
 from tflbuild.engine import events
 from tflbuild.engine.decide import RESTORE, RUN, Decider, Decision, request_inputs
 from tflbuild.engine.events import Counts, GateDone, Listener, TaskDone, TaskStarted
+from tflbuild.engine.judge import Judge
 from tflbuild.engine.state import Outputs, Released
 from tflbuild.engine.workers import Ended, Job, Workers
 from tflbuild.errors import TaskError
@@ -31,14 +30,6 @@ from tflbuild.store.local import DamagedBlob
 
 MAX_ATTEMPTS = 3  # of an action whose input files change while it runs
 MAX_PASSES = 4  # over the graph, when blobs turn out to be damaged
-
-# The measuring output of each stage that has a gate.
-MEASUREMENTS = {
-    "evaluate": "evaluate.json",
-    "compat": "compat.json",
-    "validate": "validate.json",
-}
-
 
 @dataclass
 class Folders:
@@ -123,7 +114,7 @@ class Runner:
         self.settled: deque[Any] = deque()  # nodes that doit has not been told about
         self.lost: set[str] = set()  # digests of damaged blobs
         self.postponed: set[str] = set()  # tasks that wait for those
-        self.evaluations: dict[str, dict[str, Verdict]] = {}  # model → target → verdict
+        self.judge = Judge(graph.workspace, decider)
         self.stopping = False
 
     def run(self, selected: Iterable[str]) -> Result:
@@ -342,38 +333,14 @@ class Runner:
 
     def _judge(self, step: Step, outputs: Outputs) -> Verdict | None:
         """Measurement against manifest, and the report for people. Raises DamagedBlob."""
-        name = MEASUREMENTS.get(step.stage)
-        if name is None:
+        judgement = self.judge(step, outputs)
+        if judgement is None:
             return None
-        measured = json.loads(self.store.read(outputs[name][0]))
-        self.result.measured[step.name] = measured
-        report: dict[str, Any] = {"task": step.name, "measured": measured}
-        targets = self.graph.workspace.targets
-        if step.stage == "evaluate":
-            used = dict.fromkeys(t for o in step.model.optimizations for t in o.targets)
-            verdict, by_target = gates.evaluate_gate(
-                measured, step.model, [targets[name] for name in used]
-            )
-            self.evaluations[step.model.name] = by_target
-            report["targets"] = {name: v.as_json() for name, v in sorted(by_target.items())}
-            report["lowering"] = self._lowering(step.model.name)
-        elif step.stage == "compat":
-            assert step.target is not None
-            evaluation = self.evaluations.get(step.model.name, {}).get(step.target)
-            verdict = gates.compat_gate(measured, targets[step.target], evaluation)
-        else:
-            assert step.optimization is not None
-            verdict = gates.validate_gate(measured, step.model, step.optimization)
-        report["gate"] = verdict.as_json()
+        self.result.measured[step.name] = judgement.measured
         if step.report is not None:
-            text = json.dumps(report, indent=1, sort_keys=True) + "\n"
-            self.store.write(self.root / self.folders.reports / step.report, text.encode())
-        return verdict
-
-    def _lowering(self, model: str) -> Any:
-        """How the source was lowered: loader, route and reason."""
-        outputs = self.decider.rows[f"lower:{model}"].outputs
-        return json.loads(self.store.read(outputs["lower.json"][0]))
+            path = self.root / self.folders.reports / step.report
+            self.store.write(path, judgement.report)
+        return judgement.verdict
 
     def _tell(self, task: str, verdict: Verdict | None) -> bool:
         if verdict is None:

@@ -181,10 +181,9 @@ class Workers:
                 job.scratch.mkdir()
                 self._send(job)
             return
-        job = self.running.get(message["id"])
-        if job is not None:  # None: of an interrupted build that shared this zygote
-            del self.running[job.identity]
-            self._ended.append(read_end(job, message))
+        known = self.running.pop(message["id"], None)
+        if known is not None:  # None: of an interrupted build that shared this zygote
+            self._ended.append(read_end(known, message))
 
     def forget(self, job: Job) -> None:
         """Drop a job's scratch folder."""

@@ -11,6 +11,7 @@ socket reaches end of file, or the kernel sends the death signal: either way not
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -56,10 +57,8 @@ class Child:
         self.killed = False
 
     def signal_group(self, number: int) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass
 
     def tick(self, now: float) -> None:
         """Past its deadline: SIGTERM, and after a grace time SIGKILL, to the whole group."""
@@ -148,10 +147,8 @@ class Zygote:
                 self.become_child(zygote, request)
             finally:  # whatever happens, never return into the zygote's loop
                 os._exit(70)
-        try:
+        with contextlib.suppress(OSError):
             os.setpgid(pid, pid)  # also done by the child: whoever comes first
-        except OSError:
-            pass
         self.children[pid] = Child(request["id"], pid, request["timeout"])
 
     def become_child(self, zygote: int, request: dict[str, Any]) -> NoReturn:

@@ -49,8 +49,8 @@ def evaluations(outcome: Outcome) -> Table:
 
 def artifacts(outcome: Outcome) -> Table:
     """One row per artifact: how it stands, the time of its stages, sizes, worst error."""
-    table = _table("model", "optimization", "target", "status", "time", "float size", "size",
-                   "SQNR", "accuracy")  # fmt: skip
+    table = _table("model", "optimization", "target", "stage", "status", "time", "float size",
+                   "size", "SQNR", "accuracy")  # fmt: skip
     result, graph = outcome.result, outcome.graph
     assert result is not None
     assert graph is not None
@@ -67,7 +67,7 @@ def artifacts(outcome: Outcome) -> Table:
             artifact.model,
             artifact.optimization,
             artifact.target,
-            _status(result, outcome, str(artifact), stages),
+            *_standing(outcome, str(artifact), stages),
             f"{sum(result.seconds.get(stage, 0.0) for stage in stages):.1f} s",
             _bytes(evaluation.get("size")),
             _bytes(compat.get("size")),
@@ -77,17 +77,23 @@ def artifacts(outcome: Outcome) -> Table:
     return table
 
 
-def _status(result: Any, outcome: Outcome, artifact: str, stages: tuple[str, ...]) -> str:
-    release = stages[-1]
-    if result.passed(release):
-        return {"ran": "released", "restored": "restored"}.get(
-            result.outcomes[release], "up to date"
-        )
-    if release not in result.outcomes and all(
-        result.passed(stage) for stage in stages[:-1] if stage in result.outcomes
-    ):
-        return "validated" if f"{stages[2]}" in result.outcomes else "not reached"
-    return "stale" if artifact in outcome.released else "not released"
+def _standing(outcome: Outcome, artifact: str, stages: tuple[str, ...]) -> tuple[str, str]:
+    """The stage that an artifact reached (or failed in), and how it stands."""
+    result = outcome.result
+    assert result is not None
+    reached = [stage for stage in stages if stage in result.outcomes]
+    bad = [s for s in reached if not result.passed(s) and result.outcomes[s] != "skipped"]
+    if bad:
+        status = "stale" if artifact in outcome.released else "not released"
+        return bad[0].partition(":")[0], f"failed, {status}"
+    done = [stage for stage in reached if result.passed(stage)]
+    if not done or any(result.outcomes[stage] == "skipped" for stage in reached):
+        return (done or reached)[-1].partition(":")[0], "not reached"
+    stage = done[-1].partition(":")[0]
+    if stage != "release":
+        return stage, "passed"
+    outcomes = {"ran": "released", "restored": "restored"}
+    return stage, outcomes.get(result.outcomes[done[-1]], "up to date")
 
 
 def _worst(validation: Any) -> str:

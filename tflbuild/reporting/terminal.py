@@ -20,6 +20,7 @@ class Terminal:
         self.running: dict[str, None] = {}
         self.finished = 0
         self._shown = False
+        self._unrepresentative: list[str] = []
 
     def __enter__(self) -> Terminal:
         return self
@@ -56,6 +57,8 @@ class Terminal:
         for finding in event.verdict.findings:
             if finding.level == "fail":
                 self._line(f"gate      {event.task}: {finding.message}", always=True)
+            elif finding.check == "data":  # said once, for all of them
+                self._unrepresentative.append(event.task)
             else:
                 self._line(f"warning   {event.task}: {finding.message}")
 
@@ -83,6 +86,10 @@ class Terminal:
         """The final table and the last line."""
         if self.quiet:
             return
+        if self._unrepresentative:
+            number = len(self._unrepresentative)
+            tasks = f"{number} files were" if number > 1 else f"{self._unrepresentative[0]} was"
+            self._line(f"warning   {tasks} validated on random data, which is not representative")
         if outcome.result is not None and outcome.graph is not None:
             from tflbuild.reporting.tables import print_tables
 

@@ -1,0 +1,39 @@
+"""`tflbuild check`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from tflbuild.cli import settings
+
+
+@click.command("check")
+@click.pass_context
+def command(ctx: click.Context, /, **own: Any) -> int:
+    """Check the manifests alone: nothing is built, no TensorFlow is imported."""
+    from tflbuild.graph import artifacts_of
+    from tflbuild.manifest.load import load_workspace
+
+    common = settings(ctx, own)
+    workspace = load_workspace(common.root_manifest(), common.directory)
+    artifacts = [str(a) for model in workspace.models for a in artifacts_of(model)]
+    if common.json:
+        facts = {
+            "root": str(workspace.root),
+            "manifests": list(workspace.manifests),
+            "models": [model.name for model in workspace.models],
+            "artifacts": artifacts,
+        }
+        click.echo(json.dumps(facts, indent=1))
+    elif not common.quiet:
+        click.echo(
+            f"{len(workspace.manifests)} manifests, {len(workspace.models)} models,"
+            f" {len(artifacts)} artifacts: no error"
+        )
+        if common.verbose:
+            for artifact in artifacts:
+                click.echo(artifact)
+    return 0

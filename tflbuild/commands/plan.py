@@ -1,0 +1,40 @@
+"""`tflbuild plan`, and `build -n`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tflbuild.cli import Settings, settings
+
+
+@click.command("plan")
+@click.argument("selectors", nargs=-1, metavar="[SEL]...")
+@click.pass_context
+def command(ctx: click.Context, /, **own: Any) -> int:
+    """Print what a build would run, restore or leave, and why. Changes nothing."""
+    common = settings(ctx, own)
+    return show_plan(common, common.root_manifest(), own["selectors"])
+
+
+def show_plan(common: Settings, manifest: Path, selectors: tuple[str, ...]) -> int:
+    """Print the plan of a build up to release."""
+    from tflbuild.engine.plan import plan, view
+
+    with view(manifest, tuple(selectors), "release", common.directory) as seen:
+        planned = plan(seen)
+    if common.json:
+        click.echo(json.dumps({"tasks": [task.as_json() for task in planned]}, indent=1))
+        return 0
+    counts: dict[str, int] = {}
+    for task in planned:
+        counts[task.action] = counts.get(task.action, 0) + 1
+        if task.action != "up-to-date" or common.verbose:
+            why = f"  {'; '.join(task.why)}" if task.why and not common.quiet else ""
+            click.echo(f"{task.action:<10} {task.task}{why}")
+    total = ", ".join(f"{number} {action}" for action, number in sorted(counts.items()))
+    click.echo(total or "nothing to plan")
+    return 0

@@ -1,0 +1,68 @@
+"""Judging: a task's measurement against the manifest, for `build` (which tells) and `plan`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tflbuild import gates
+from tflbuild.engine.decide import Decider
+from tflbuild.engine.state import Outputs
+from tflbuild.gates import Verdict
+from tflbuild.graph import Step
+from tflbuild.manifest.model import Workspace
+
+# The measuring output of each stage that has a gate.
+MEASUREMENTS = {
+    "evaluate": "evaluate.json",
+    "compat": "compat.json",
+    "validate": "validate.json",
+}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    verdict: Verdict
+    measured: Mapping[str, Any]
+    report: bytes  # the JSON report for people
+
+
+class Judge:
+    """Judges the steps of one walk over the graph; compat needs evaluate's verdict first."""
+
+    def __init__(self, workspace: Workspace, decider: Decider) -> None:
+        self.workspace = workspace
+        self.decider = decider
+        self.evaluations: dict[str, dict[str, Verdict]] = {}  # model → target → verdict
+
+    def __call__(self, step: Step, outputs: Outputs) -> Judgement | None:
+        """None for a stage without a gate. Raises DamagedBlob."""
+        name = MEASUREMENTS.get(step.stage)
+        if name is None:
+            return None
+        measured = json.loads(self.decider.store.read(outputs[name][0]))
+        report: dict[str, Any] = {"task": step.name, "measured": measured}
+        targets, model = self.workspace.targets, step.model
+        if step.stage == "evaluate":
+            used = dict.fromkeys(t for o in model.optimizations for t in o.targets)
+            verdict, by_target = gates.evaluate_gate(measured, model, [targets[t] for t in used])
+            self.evaluations[model.name] = by_target
+            report["targets"] = {t: v.as_json() for t, v in sorted(by_target.items())}
+            report["lowering"] = self._lowering(model.name)
+        elif step.stage == "compat":
+            assert step.target is not None
+            evaluation = self.evaluations.get(model.name, {}).get(step.target)
+            verdict = gates.compat_gate(measured, targets[step.target], evaluation)
+        else:
+            assert step.optimization is not None
+            verdict = gates.validate_gate(measured, model, step.optimization)
+        report["gate"] = verdict.as_json()
+        text = json.dumps(report, indent=1, sort_keys=True) + "\n"
+        return Judgement(verdict, measured, text.encode())
+
+    def _lowering(self, model: str) -> Any:
+        """How the source was lowered: loader, route and reason."""
+        outputs = self.decider.rows[f"lower:{model}"].outputs
+        return json.loads(self.decider.store.read(outputs["lower.json"][0]))
