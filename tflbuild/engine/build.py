@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -20,6 +21,7 @@ from tflbuild.engine.record import (
     hashed_entry,
     place,
 )
+from tflbuild.errors import UsageError
 
 if TYPE_CHECKING:
     from tflbuild.engine.files import FileDigests
@@ -67,6 +69,11 @@ def build(manifest: Path, options: Options, listen: Listener) -> Outcome:
     Raises ManifestErrors and UsageError before anything is done; failures of tasks and gates
     are in the outcome.
     """
+    if sys.platform != "linux":
+        raise UsageError(
+            f"building is supported on Linux alone for now, not on {sys.platform}; check, plan,"
+            " graph and schema work here"
+        )
     started = time.monotonic()
     root = Path(os.path.realpath(manifest.parent))
     private = root / PRIVATE

@@ -7,7 +7,6 @@ dies. Workers are executed, not forked, so none of them keeps it alive.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import sys
@@ -21,6 +20,8 @@ from tflbuild.errors import UsageError
 @contextlib.contextmanager
 def workspace_lock(path: Path, waiting: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock file; `waiting` is told once who holds it, when somebody does."""
+    import fcntl  # not on every platform that can read a manifest
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
