@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tflbuild.errors import TaskError
+from tflbuild.errors import TaskError, TflbuildError
 from tflbuild.stages.base import ConversionFailed
+from tflbuild.stages.lower import SIGNATURE
 
 # The documented meaning of ConverterErrorData.error_code (converter_error_data.proto).
 ERROR_CODES = {
@@ -62,7 +63,7 @@ def make_converter(lowered: Lowered) -> Any:
 
     if not lowered.frozen:
         converter = tf.lite.TFLiteConverter.from_saved_model(
-            str(lowered.path), signature_keys=[lowered.interface["signature"]]
+            str(lowered.path), signature_keys=[SIGNATURE]
         )
         # A table or a variable of the source needs its initializer in the file.
         converter.experimental_enable_resource_variables = True
@@ -97,9 +98,7 @@ def _from_concrete_function(lowered: Lowered) -> Any:
     import tensorflow as tf
 
     graph = read_graph(lowered.path)
-    wrapped = tf.compat.v1.wrap_function(
-        lambda: tf.compat.v1.import_graph_def(graph, name=""), []
-    )
+    wrapped = tf.compat.v1.wrap_function(lambda: tf.compat.v1.import_graph_def(graph, name=""), [])
     inputs = [wrapped.graph.get_tensor_by_name(e["tensor"]) for e in lowered.interface["inputs"]]
     outputs = [wrapped.graph.get_tensor_by_name(e["tensor"]) for e in lowered.interface["outputs"]]
     pruned = wrapped.prune(inputs, outputs)
@@ -116,7 +115,9 @@ def run_converter(converter: Any) -> bytes:
         result: bytes = converter.convert()
     except ConverterError as error:
         raise ConversionFailed(describe(problems(error), str(error))) from error
-    except (ValueError, RuntimeError) as error:
+    except (TflbuildError, MemoryError):  # from the calibration data
+        raise
+    except Exception as error:  # the converter and what it calls raise whatever they like
         raise ConversionFailed(f"the converter refused: {first_line(str(error))}") from error
     return bytes(result)
 
@@ -179,10 +180,14 @@ def bind(lowered: Lowered, data: bytes, interface_type: Callable[..., Any], io_t
             ),
         }
     else:
-        signature = next((s for s in model.signatures if s.key == wanted["signature"]), None)
+        signature = next((s for s in model.signatures if s.key == SIGNATURE), None)
         if signature is None:
-            raise TaskError(f"the converted file has no signature {wanted['signature']!r}")
-        pairs = {"inputs": list(signature.inputs), "outputs": list(signature.outputs)}
+            raise TaskError("the converted file has no signature")
+        pairs = {
+            side: [(names.get(key, key), index) for key, index in bound]
+            for side, bound in (("inputs", signature.inputs), ("outputs", signature.outputs))
+            for names in [{entry["tensor"]: entry["name"] for entry in wanted[side]}]
+        }
     result = {}
     for side, bound in pairs.items():
         index = dict(bound)
@@ -194,3 +199,31 @@ def bind(lowered: Lowered, data: bytes, interface_type: Callable[..., Any], io_t
             )
         result[side] = tuple(io_type(e["name"], index[e["name"]]) for e in wanted[side])
     return interface_type(wanted["signature"], result["inputs"], result["outputs"])
+
+
+def give_ranks(raw: bytes, lowered: Lowered, interface: Any) -> bytes:
+    """The converter leaves what a hash table gives without a rank, which reads like a scalar:
+    such outputs get the source's shape. Other files are returned as they are."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    shapes = {e["name"]: e["shape"] for e in lowered.interface["outputs"] if e["shape"]}
+    view = schema.Model.GetRootAs(raw).Subgraphs(0)
+    missing = {
+        io.tensor: shapes[io.name]
+        for io in interface.outputs
+        if io.name in shapes
+        and not view.Tensors(io.tensor).ShapeLength()
+        and not view.Tensors(io.tensor).HasRank()
+    }
+    if not missing:
+        return raw
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(raw))
+    for index, shape in missing.items():
+        tensor = model.subgraphs[0].tensors[index]
+        tensor.shape = [1 if size is None else size for size in shape]
+        tensor.shapeSignature = [-1 if size is None else size for size in shape]
+        tensor.hasRank = True
+    builder = flatbuffers.Builder(len(raw) + 4096)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())

@@ -1,8 +1,8 @@
 """Calibration and test data in a child: read, checked before use, cut into what a model takes.
 
 An array's first axis counts samples. For an input of rank r, an array of rank r holds the batch
-axis too (a fixed batch of B takes B samples at once); an array of rank r + 1 holds one complete
-input for each sample.
+axis too (a fixed batch of B takes B samples at once); an array of rank r + 1 is stacked: it holds
+one complete input for each sample.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 Spec = Mapping[str, Any]  # an entry of interface.json: name, dtype, shape
+
+OUTLIERS = 20  # a range this many times that of 99.8 % of the values is worth a warning
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,6 @@ def load(
 
     Raises TaskError when the count, the shape, the dtype or the values cannot be right.
     """
-    import numpy as np
-
     if params["kind"] == "random":
         return _random(params, inputs)
     arrays = _read(params, files, inputs, what)
@@ -75,68 +75,103 @@ def load(
         count = wanted
         arrays = {name: array[:count] for name, array in arrays.items()}
         labels = None if labels is None else labels[:count]
-    for name, array in arrays.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            bad = int(np.argwhere(~np.isfinite(array))[0][0])
-            raise TaskError(f"{what} data: input {name!r} has NaN or infinity in sample {bad}")
-    constant = [
-        name
-        for name, array in arrays.items()
-        if array.dtype.kind == "f" and array.size > 1 and array.min() == array.max()
-    ]
+    warnings = _check_values(arrays, what)
+    return Samples(arrays, count, True, labels, warnings)
+
+
+def _check_values(arrays: Mapping[str, Array], what: str) -> list[str]:
+    """Warnings; TaskError where values cannot be meant."""
+    import numpy as np
+
+    floats = {
+        name: array for name, array in arrays.items() if array.dtype.kind == "f" and array.size
+    }
+    for name, array in floats.items():
+        bad = np.argwhere(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+        if len(bad):
+            raise TaskError(
+                f"{what} data: input {name!r} has NaN or infinity in sample {int(bad[0][0])}"
+                f" ({len(bad)} of {len(array)} samples)"
+            )
     warnings = []
+    constant = [n for n, array in floats.items() if array.size > 1 and array.min() == array.max()]
     if constant:
         value = float(arrays[constant[0]].flat[0])
         message = f"{what} data: input {constant[0]!r} is constant ({value:g} everywhere)"
         if what == "calibration" or len(constant) == len(arrays):
             raise TaskError(message + "; its range says nothing about the model")
         warnings.append(message)
-    return Samples(arrays, count, True, labels, warnings)
+    if what == "calibration":
+        for name, array in floats.items():
+            warnings += _outliers(name, array)
+    return warnings
+
+
+def _outliers(name: str, array: Array) -> list[str]:
+    """A few far values widen a range, until the 256 steps of int8 miss all the others."""
+    import numpy as np
+
+    low, high = float(array.min()), float(array.max())
+    if high - low > float(np.finfo(np.float32).max):
+        raise TaskError(
+            f"calibration data: input {name!r} reaches from {low:g} to {high:g}, which no"
+            " quantization can hold"
+        )
+    values = array.ravel()[:: -(-array.size // 1_000_000)]
+    inner = np.quantile(values, [0.001, 0.999])
+    common = float(inner[1] - inner[0])
+    if values.size < 1000 or common * OUTLIERS >= high - low:
+        return []
+    return [
+        f"calibration data: input {name!r} reaches from {low:g} to {high:g}, but 99.8 % of its"
+        f" values lie between {inner[0]:g} and {inner[1]:g}: quantization serves the outliers"
+    ]
 
 
 def batches(samples: Samples, inputs: Sequence[Spec], size: int) -> Iterator[dict[str, Array]]:
-    """The samples as complete inputs: `size` at a time where the batch dimension is dynamic,
-    the fixed batch where it is not. Raises TaskError when a fixed batch does not divide them."""
+    """The samples as complete inputs, each once: `size` at a time where every batch dimension
+    is dynamic, by the fixed batch where one is not, one by one where an input is stacked.
+
+    Raises TaskError when they do not fill the fixed batches.
+    """
     import numpy as np
 
-    for start, stop, stacked in _slices(samples, inputs, size):
+    stacked = {
+        spec["name"]: samples.arrays[spec["name"]].ndim == len(spec["shape"]) + 1 for spec in inputs
+    }
+    fixed = {
+        spec["shape"][0]
+        for spec in inputs
+        if not stacked[spec["name"]] and spec["shape"][0] is not None
+    }
+    if any(stacked.values()):
+        step, wrong = 1, fixed - {1}
+    else:
+        step, wrong = min(fixed, default=size), set(sorted(fixed)[1:])
+    if wrong:
+        raise TaskError(
+            f"the inputs take different numbers of samples at once ({sorted(fixed)}): give each"
+            " sample its complete input, by one axis more in front"
+        )
+    if step < 1 or (fixed and samples.count % step):
+        whole = samples.count - samples.count % step if step else 0
+        raise TaskError(
+            f"{samples.count} samples do not fill batches of {step}, the model's fixed batch size"
+            + (f"; take the first {whole} by samples: {whole}" if whole else "")
+        )
+    for start in range(0, samples.count, step):
         yield {
-            spec["name"]: np.ascontiguousarray(
-                samples.arrays[spec["name"]][start]
-                if stacked
-                else samples.arrays[spec["name"]][start:stop]
+            name: np.asarray(
+                samples.arrays[name][start] if one else samples.arrays[name][start : start + step],
+                order="C",  # ascontiguousarray would make a scalar a vector
             )
-            for spec in inputs
+            for name, one in stacked.items()
         }
 
 
 def is_stacked(samples: Samples, inputs: Sequence[Spec]) -> bool:
-    """True when each sample is a complete input (no batch axis of the model is used)."""
-    return any(
-        samples.arrays[spec["name"]].ndim == len(spec["shape"]) + 1 for spec in inputs
-    )
-
-
-def _slices(
-    samples: Samples, inputs: Sequence[Spec], size: int
-) -> Iterator[tuple[int, int, bool]]:
-    if is_stacked(samples, inputs):
-        for index in range(samples.count):
-            yield index, index + 1, True
-        return
-    fixed = {spec["shape"][0] for spec in inputs if spec["shape"][0] is not None}
-    if len(fixed) > 1:
-        raise TaskError(f"inputs with different fixed batch sizes {sorted(fixed)}")
-    step = fixed.pop() if fixed else size
-    if fixed or any(spec["shape"][0] is not None for spec in inputs):
-        whole = samples.count - samples.count % step
-        if whole == 0:
-            raise TaskError(f"{samples.count} samples do not fill one batch of {step}")
-        for start in range(0, whole, step):
-            yield start, start + step, False
-        return
-    for start in range(0, samples.count, step):
-        yield start, min(start + step, samples.count), False
+    """True when each call takes one sample (an input has no batch axis that counts samples)."""
+    return any(samples.arrays[spec["name"]].ndim == len(spec["shape"]) + 1 for spec in inputs)
 
 
 def _read(
@@ -150,7 +185,8 @@ def _read(
             raise TaskError(f"{what} data: {shown} is one array; declare it as npy:")
         for name in names:
             if name not in archive.files:
-                near = get_close_matches(name, archive.files, 1)
+                near = [file for file in archive.files if file.lower() == name.lower()]
+                near = near or get_close_matches(name, archive.files, 1)
                 hint = f"; did you mean to rename {near[0]!r}?" if near else ""
                 raise TaskError(
                     f"{what} data: {shown} has no array {name!r} (it has"
@@ -218,17 +254,19 @@ def _labels(key: str | None, files: Mapping[str, Path], what: str) -> Array:
 
 def _check(array: Array, spec: Spec, what: str) -> None:
     name, shape, dtype = spec["name"], spec["shape"], spec["dtype"]
-    if str(array.dtype.newbyteorder("=")) != dtype:
+    given = "string" if array.dtype.kind in "SU" else str(array.dtype.newbyteorder("="))
+    if given != dtype:
+        remedy = "" if dtype == "string" else f"; save it with .astype({dtype!r})"
         raise TaskError(
-            f"{what} data: input {name!r} is {array.dtype}, the model takes {dtype};"
-            f" save it with .astype({dtype!r})"
+            f"{what} data: input {name!r} is {array.dtype}, the model takes {dtype}{remedy}"
         )
-    if array.ndim == len(shape) and array.ndim > 0:
-        sample, wanted = array.shape[1:], shape[1:]
-    else:
-        sample, wanted = array.shape[1:], shape
-    fits = array.ndim > 0 and len(sample) == len(wanted) and all(
-        want is None or have == want for have, want in zip(sample, wanted, strict=True)
+    batched = array.ndim == len(shape)
+    wanted = shape[1:] if batched else shape
+    sample = array.shape[1:]
+    fits = (
+        array.ndim > 0
+        and len(sample) == len(wanted)
+        and all(want is None or have == want for have, want in zip(sample, wanted, strict=True))
     )
     if not fits:
         raise TaskError(
@@ -241,29 +279,39 @@ def _random(params: Mapping[str, Any], inputs: Sequence[Spec]) -> Samples:
     import numpy as np
 
     generator = np.random.default_rng(params["seed"])
-    count = params["samples"]
-    batch = max((spec["shape"][0] or 1 for spec in inputs if spec["shape"]), default=1)
-    count = -(-count // batch) * batch  # whole batches
+    count, low, high = params["samples"], params["low"], params["high"]
+    # Inputs that agree on a batch size share the samples' axis; others get complete inputs.
+    fixed = {spec["shape"][0] for spec in inputs if spec["shape"]} - {None}
+    stacked = len(fixed) > 1 or not all(spec["shape"] for spec in inputs)
+    if fixed and not stacked:
+        batch = max(1, *fixed)
+        count = -(-count // batch) * batch  # whole batches
     arrays: dict[str, Array] = {}
     for spec in inputs:
-        shape, dtype = spec["shape"], np.dtype(spec["dtype"])
-        if shape and any(d is None for d in shape[1:]):
+        name, shape = spec["name"], spec["shape"]
+        if any(size is None for size in shape[1:]):
+            dimensions = ["?" if size is None else size for size in shape]
             raise TaskError(
-                f"random data: input {spec['name']!r} has dynamic dimensions {shape};"
+                f"random data: input {name!r} has dynamic dimensions {dimensions};"
                 " pin them under inputs: or declare real data"
             )
-        full = (count, *shape[1:]) if shape else (count,)
-        low, high = params["low"], params["high"]
+        full = (count, *(size or 1 for size in shape[:1]), *shape[1:]) if stacked else (
+            count, *shape[1:]
+        )  # fmt: skip
+        if spec["dtype"] in ("string", "complex64", "complex128"):
+            raise TaskError(f"random data: input {name!r} is {spec['dtype']}; declare real data")
+        dtype = np.dtype(spec["dtype"])
         if dtype.kind == "f":
-            arrays[spec["name"]] = generator.uniform(low, high, full).astype(dtype)
+            arrays[name] = generator.uniform(low, high, full).astype(dtype)
         elif dtype.kind == "b":
-            arrays[spec["name"]] = generator.integers(0, 2, full).astype(dtype)
-        elif dtype.kind in "iu":
-            arrays[spec["name"]] = generator.integers(
-                int(low), max(int(high), int(low) + 1), full
-            ).astype(dtype)
+            arrays[name] = generator.integers(0, 2, full).astype(dtype)
         else:
-            raise TaskError(
-                f"random data: input {spec['name']!r} is {spec['dtype']}; declare real data"
-            )
+            limits: Any = np.iinfo(spec["dtype"])
+            first, last = int(np.ceil(low)), max(int(np.ceil(high)) - 1, int(np.ceil(low)))
+            if not limits.min <= first <= last <= limits.max:
+                raise TaskError(
+                    f"random data: low: {low:g} and high: {high:g} leave the range of input"
+                    f" {name!r} ({spec['dtype']})"
+                )
+            arrays[name] = generator.integers(first, last, full, dtype, endpoint=True)
     return Samples(arrays, count, False)

@@ -80,10 +80,12 @@ def _match(
         by_name = _task(workspace, selector, rest)
         if by_name:
             return by_name
-    pair, _, target = selector.partition("@")
-    name, _, optimization = pair.partition(":")
+    pair, at, target = selector.partition("@")
+    name, colon, optimization = pair.partition(":")
+    # Each part that is begun must be there: M, M:O, M:O@T or @T.
+    whole = bool(pair if not at else target) and (not colon or bool(name and optimization))
     found = []
-    for model in workspace.models:
+    for model in workspace.models if whole else ():
         if fnmatchcase(model.name, name or "*"):
             tasks = final_tasks(workspace, model, until, optimization or "*", target or "*")
             if tasks and (until == "release" or _has(model, optimization, target)):
@@ -112,6 +114,8 @@ def _path(
     workspace: Workspace, selector: str, until: str, cwd: Path
 ) -> list[tuple[Model, list[str]]]:
     """All that reads a path (or lies beneath it), or the artifact that a path below dist is."""
+    if not selector or "\0" in selector:
+        return []
     full = os.path.realpath(cwd / selector)
     if not full.startswith(str(workspace.root) + os.sep) and full != str(workspace.root):
         return []
@@ -144,7 +148,7 @@ def _reads(model: Model) -> list[str]:
 
 
 def _related(path: str, other: str) -> bool:
-    return path == other or path.startswith(other + "/") or other.startswith(path + "/")
+    return path in (other, ".") or path.startswith(other + "/") or other.startswith(path + "/")
 
 
 def _nothing(workspace: Workspace, selector: str) -> str:

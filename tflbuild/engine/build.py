@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tflbuild.engine.events import BuildDone, Counts, Listener, Note
+from tflbuild.engine.files import Stat
 from tflbuild.engine.lock import workspace_lock
 from tflbuild.engine.record import (
+    Entry,
     ModelRecord,
     Record,
     common_entries,
     entry,
     hashed_entry,
     place,
+    unchanged,
 )
 from tflbuild.errors import UsageError
 
 if TYPE_CHECKING:
     from tflbuild.engine.files import FileDigests
     from tflbuild.engine.runner import Result
+    from tflbuild.engine.state import Released
     from tflbuild.engine.zygote import ZygotePool
-    from tflbuild.graph import Graph
+    from tflbuild.graph import Graph, Step
     from tflbuild.manifest.model import Workspace
     from tflbuild.selectors import Selection
 
 PRIVATE = ".tflbuild"
+
+# A file's time stamp is that of the last tick of the kernel's clock: up to this much (ns) earlier
+# than the moment it was written.
+TICK = 100_000_000
+# Faults of the place, not of tflbuild.
+UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -66,8 +79,8 @@ class Outcome:
 def build(manifest: Path, options: Options, listen: Listener) -> Outcome:
     """Build what `options` select in the workspace of `manifest`.
 
-    Raises ManifestErrors and UsageError before anything is done; failures of tasks and gates
-    are in the outcome.
+    Raises ManifestErrors and UsageError before anything is done (UsageError also later, when
+    the workspace cannot be written); failures of tasks and gates are in the outcome.
     """
     if sys.platform != "linux":
         raise UsageError(
@@ -81,48 +94,101 @@ def build(manifest: Path, options: Options, listen: Listener) -> Outcome:
     def waiting(holder: str) -> None:
         listen(Note(f"waiting for the lock of this workspace, held by {holder}"))
 
-    with workspace_lock(private / "lock", waiting):
-        record = Record.load(private / "record.json")
-        placed = record.same_place()
-        plain = not options.selectors and not options.force and options.until == "release"
-        if placed and plain and record.same_manifests(str(root)):
-            clean = record.clean_models(str(root))
-            if clean.issuperset(record.names) and _outputs_hold(root, record):
+    try:
+        with _terminable(), workspace_lock(private / "lock", waiting):
+            record = Record.load(private / "record.json")
+            if not record.same_place():
+                record = Record()
+            elif _nothing_to_do(root, private, manifest, options, record):
                 counts = Counts(up_to_date=sum(m.tasks for m in record.models.values()))
                 done = BuildDone(counts, time.monotonic() - started)
-                _refresh(private, record, root)
+                _refresh(private, record)
                 listen(done)
                 return Outcome(done)
-        return _slow(manifest, root, private, options, listen, record if placed else Record(),
-                     started)  # fmt: skip
+            return _sound_state(manifest, root, private, options, listen, record, started)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise UsageError(f"the workspace cannot be written: {error}") from error
 
 
-def _outputs_hold(root: Path, record: Record) -> bool:
-    from tflbuild.engine.record import unchanged
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM is like ^C wherever no workers run (who hold both back until a task's end)."""
 
-    return unchanged(str(root), record.outputs)
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    here = threading.current_thread() is threading.main_thread()
+    if not here or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _refresh(private: Path, record: Record, root: Path) -> None:
+def _nothing_to_do(
+    root: Path, private: Path, manifest: Path, options: Options, record: Record
+) -> bool:
+    """The record shows that everything that is asked for is there."""
+    if options.selectors or options.force or options.until != "release":
+        return False
+    if (private / "work").exists():  # a build was killed: there is something to clear up
+        return False
+    base = str(root)
+    return (
+        record.same_manifests(base, manifest.name)
+        and unchanged(base, record.outputs)
+        and record.clean_models(base).issuperset(record.names)
+    )
+
+
+def _refresh(private: Path, record: Record) -> None:
     """Entries that were young when recorded and are not any more need no hash next time."""
-    young = False
-    groups = [("/", record.common), (str(root), record.manifests), (str(root), record.outputs)]
-    groups += [(str(root), model.entries) for model in record.models.values()]
-    for base, entries in groups:
-        for index, old in enumerate(entries):
-            if len(old) > 1 and old[5] is not None:
-                new = entry(base, old[0])
-                if new[:5] == old[:5]:
-                    entries[index] = new
-                    young = True
-    if young:
+    now, aged = time.time_ns(), False
+    groups = [record.common, record.manifests, record.outputs]
+    for entries in [*groups, *(model.entries for model in record.models.values())]:
+        for old in entries:
+            if len(old) > 1 and old[5] is not None and not Stat(*old[1:5]).young(now):
+                old[5] = None
+                aged = True
+    if aged:
+        (private / "work").mkdir()
         _write_record(private, record)
+        (private / "work").rmdir()
 
 
 def _write_record(private: Path, record: Record) -> None:
-    temporary = private / "record.json.tmp"
+    """In the folder of work: what a kill leaves there, the next build clears up."""
+    temporary = private / "work" / "record.json"
     temporary.write_bytes(record.dump())
     temporary.replace(private / "record.json")
+
+
+def _sound_state(
+    manifest: Path,
+    root: Path,
+    private: Path,
+    options: Options,
+    listen: Listener,
+    record: Record,
+    started: float,
+) -> Outcome:
+    """The slow way; once more without a state file that turns out to be damaged."""
+    from sqlite3 import DatabaseError, OperationalError
+
+    from tflbuild.engine.state import set_aside
+
+    try:
+        return _slow(manifest, root, private, options, listen, record, started)
+    except OperationalError as error:  # locked, read-only, disk full
+        raise UsageError(f"{private / 'state.sqlite'}: {error}") from error
+    except DatabaseError as error:
+        listen(Note(set_aside(private / "state.sqlite", error)))
+        return _slow(manifest, root, private, options, listen, Record(), started)
 
 
 def _slow(
@@ -140,7 +206,7 @@ def _slow(
     from tflbuild.engine.publish import publish, withdraw
     from tflbuild.engine.runner import Folders, Runner
     from tflbuild.engine.state import State
-    from tflbuild.engine.summary import write_summary
+    from tflbuild.engine.summary import summary_path, write_summary
     from tflbuild.engine.workers import Workers
     from tflbuild.graph import artifacts_of, build_graph
     from tflbuild.manifest.load import load_workspace, section_digest
@@ -148,34 +214,40 @@ def _slow(
     from tflbuild.store.local import Store
     from tflbuild.store.toolchain import Toolchain
 
+    # What stood before anything was read: a change from now on is seen by the next build.
+    fresh = Record(manifest=manifest.name, place=place(), common=common_entries())
     read_at = time.time_ns()
     workspace = load_workspace(manifest, options.cwd)
     selection = select(workspace, options.selectors, options.until, options.cwd)
-    sections = {model.name: section_digest(model, workspace) for model in workspace.models}
-    clean: set[str] = set()
-    if not options.force and options.until == "release":
-        clean = {
-            name
-            for name in record.clean_models(str(root))
-            if sections.get(name) == record.models[name].section
-        }
-    by_name = {model.name: model for model in workspace.models}
-    work = [by_name[name] for name in selection.models if name not in clean]
-    graph = build_graph(workspace, work)
-    selected = [name for name in selection.tasks if name in graph.steps]
+    folders = Folders(
+        f"{workspace.build_dir}/reports", f"{workspace.build_dir}/logs", workspace.dist_dir
+    )
+    sections = {
+        model.name: f"{section_digest(model, workspace)} {folders}" for model in workspace.models
+    }
 
     store = Store(private / "store")
     store.prepare()
-    state, note = State.open(private / "state.sqlite")
-    if note:
-        listen(Note(note))
-    with closing(state):
+    with closing(State.open(private / "state.sqlite")) as state:
         digests = FileDigests(root, state)
+        if state.token() != record.token:  # it is not the state that the record speaks of
+            record = Record()
+        clean: set[str] = set()
+        if not options.force and options.until == "release":
+            summary = [e for e in record.outputs if e[0] == summary_path(workspace)]
+            if summary and unchanged(str(root), summary):  # its entries of clean models are kept
+                clean = {
+                    name
+                    for name in record.clean_models(str(root))
+                    if sections.get(name) == record.models[name].section
+                }
+        by_name = {model.name: model for model in workspace.models}
+        work = [by_name[name] for name in selection.models if name not in clean]
+        graph = build_graph(workspace, work)
+        selected = [name for name in selection.tasks if name in graph.steps]
+        publish(root, workspace.dist_dir, state, store, digests)  # a killed build did not
         forced = _forced(options, selection, graph, selected)
         decider = Decider(root, state, store, digests, Toolchain(), forced)
-        folders = Folders(
-            f"{workspace.build_dir}/reports", f"{workspace.build_dir}/logs", workspace.dist_dir
-        )
         with Workers(private / "work", root / folders.logs, options.pool) as workers:
             runner = Runner(
                 graph, decider, workers, folders, listen,
@@ -188,15 +260,24 @@ def _slow(
                 if not options.selectors and options.until == "release":
                     wanted = [a for model in workspace.models for a in artifacts_of(model)]
                     withdraw(root, state, digests, wanted, lambda text: listen(Note(text)))
-                indexes = publish(root, workspace.dist_dir, state, store)
+                fresh.outputs = [
+                    entry(str(root), path)
+                    for path in publish(root, workspace.dist_dir, state, store, digests)
+                ]
                 digests.save()
-        released = state.released()
-        summary = write_summary(workspace, graph, runner.result, state, store)
-        if options.until == "release":
-            _record(
-                private, root, record, workspace, graph, result, digests, sections, clean,
-                [*indexes, summary], read_at,
-            )  # fmt: skip
+            released = state.released()
+            summary_at = write_summary(workspace, graph, runner.result, state, store)
+            fresh.outputs.append(entry(str(root), summary_at))
+            if options.until == "release":
+                fresh.names = [model.name for model in workspace.models]
+                fresh.manifests = _manifests(root, workspace, read_at)
+                fresh.models = {name: record.models[name] for name in clean}
+                fresh.models.update(
+                    _models(root, workspace, graph, result, digests, sections, released)
+                )
+                fresh.token = state.new_token()
+                _write_record(private, fresh)
+                digests.save()
     counts = result.counts()
     counts.up_to_date += sum(
         record.models[name].tasks for name in clean if name in selection.models
@@ -231,54 +312,48 @@ def _forced(
     return frozenset(forced)
 
 
-def _record(
-    private: Path,
+def _manifests(root: Path, workspace: Workspace, read_at: int) -> list[Entry]:
+    """The entries of all manifests; none when one may have changed since it was read."""
+    entries = [entry(str(root), path) for path in sorted({*workspace.manifests, *workspace.listed})]
+    late = any(len(e) == 1 or max(e[2], e[3]) >= read_at - TICK for e in entries)
+    return [] if late else entries
+
+
+def _models(
     root: Path,
-    record: Record,
     workspace: Workspace,
     graph: Graph,
     result: Result,
     digests: FileDigests,
     sections: Mapping[str, str],
-    clean: set[str],
-    outputs: list[str],
-    read_at: int,
-) -> None:
-    """Write down what was seen, so that the next build of nothing need not look again."""
-    models = {name: record.models[name] for name in clean}
-    by_model: dict[str, list[Any]] = {}
+    released: Mapping[str, Released],
+) -> dict[str, ModelRecord]:
+    """What was seen of the models that are wholly built and released."""
+    by_model: dict[str, list[Step]] = {}
     for step in graph.steps.values():
         by_model.setdefault(step.model.name, []).append(step)
+    models = {}
     for name, steps in by_model.items():
         if all(result.passed(step.name) for step in steps):
-            entries = _entries(root, workspace, steps, digests)
+            entries = _entries(root, workspace, steps, digests, released)
             if entries is not None:
                 models[name] = ModelRecord(sections[name], len(steps), entries)
-    manifests = [
-        entry(str(root), path) for path in sorted({*workspace.manifests, *workspace.listed})
-    ]
-    # One that changed since it was read must be read again.
-    fresh = [e for e in manifests if len(e) == 1 or max(e[2], e[3]) >= read_at]
-    _write_record(
-        private,
-        Record(
-            place(),
-            common_entries(),
-            [] if fresh else manifests,
-            [entry(str(root), path) for path in sorted(outputs)],
-            [model.name for model in workspace.models],
-            models,
-        ),
-    )
+    return models
 
 
 def _entries(
-    root: Path, workspace: Workspace, steps: Iterable[Any], digests: FileDigests
-) -> list[Any] | None:
-    """The entries of one model; None when its source is not what the graph was built from."""
+    root: Path,
+    workspace: Workspace,
+    steps: Iterable[Step],
+    digests: FileDigests,
+    released: Mapping[str, Released],
+) -> list[Entry] | None:
+    """The entries of one model; None when its source is not what the graph was built from, or
+    an output is not what the build left."""
+    from tflbuild.errors import TaskError
     from tflbuild.graph import lowering_inputs
 
-    files: dict[str, Any] = {}
+    files: dict[str, Entry] = {}
     base = str(root)
     for step in steps:
         if step.stage == "lower":
@@ -294,11 +369,19 @@ def _entries(
         if step.report is not None:
             path = f"{workspace.build_dir}/reports/{step.report}"
             files[path] = entry(base, path)
+            if len(files[path]) == 1:  # gone already
+                return None
         if step.stage == "release":
-            path = f"{workspace.dist_dir}/{step.artifact.file}"
-            files[path] = entry(base, path)
+            row = released[str(step.artifact)]
+            try:
+                if digests.digest(row.path) != row.sha256:
+                    return None
+            except TaskError:
+                return None
+            seen = digests.seen(row.path)
+            assert seen is not None
+            files[row.path] = hashed_entry(row.path, seen)
     return [files[path] for path in sorted(files)]
 
 
 __all__ = ["Options", "Outcome", "build"]
-

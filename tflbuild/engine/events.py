@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tflbuild.gates import Verdict
+if TYPE_CHECKING:
+    from tflbuild.gates import Verdict
 
 RAN = "ran"
 RESTORED = "restored"

@@ -11,10 +11,12 @@ import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tflbuild.engine.state import State
 from tflbuild.errors import TaskError
-from tflbuild.store.digest import file_digest
+
+if TYPE_CHECKING:  # SQLite is not for a build with nothing to do, which uses `Stat`
+    from tflbuild.engine.state import State
 
 RACY = 2_000_000_000  # nanoseconds
 
@@ -41,17 +43,18 @@ class Stat:
         return now - max(self.mtime, self.ctime) < RACY
 
 
+Seen = tuple[Stat, int, str]  # stat data, when it was hashed, digest
+
+
 class FileDigests:
     """SHA-256 of files under the root, with the stat data that stood when each was hashed."""
 
     def __init__(self, root: Path, state: State) -> None:
         self.root = root
         self.state = state
-        rows = state.db.execute(
-            "SELECT path, size, mtime, ctime, inode, seen, digest FROM files"
-        )
+        rows = state.db.execute("SELECT path, size, mtime, ctime, inode, seen, digest FROM files")
         self._known = {row[0]: (Stat(*row[1:5]), row[5], row[6]) for row in rows}
-        self._new: dict[str, tuple[Stat, int, str]] = {}
+        self._new: dict[str, Seen] = {}
 
     def digest(self, path: str) -> str:
         """The digest of a file (path relative to the root). Raises TaskError."""
@@ -65,21 +68,31 @@ class FileDigests:
         if not stat.S_ISREG(full.stat().st_mode):
             raise TaskError(f"{path}: not a regular file")
         seen = time.time_ns()
-        try:
-            value = file_digest(full)
-        except OSError as error:
-            raise TaskError(f"{path}: cannot be read: {error.strerror}") from error
+        value = self._hash(path)
         self._new[path] = (now, seen, value)
         return value
 
-    def seen(self, path: str) -> tuple[Stat, int, str] | None:
+    def _hash(self, path: str) -> str:
+        from tflbuild.store.digest import file_digest
+
+        try:
+            return file_digest(self.root / path)
+        except OSError as error:
+            raise TaskError(f"{path}: cannot be read: {error.strerror}") from error
+
+    def seen(self, path: str) -> Seen | None:
         """The stat data that stood when a file was last hashed, when that was, its digest."""
         return self._new.get(path) or self._known.get(path)
 
-    def unchanged(self, path: str) -> bool:
-        """False when a file's stat data differs from what it was when last hashed."""
-        known = self.seen(path)
-        return known is not None and Stat.of(self.root / path) == known[0]
+    def unchanged(self, path: str, since: Seen | None) -> bool:
+        """False when a file's stat data differs from what it was when it was hashed then, or
+        when it was young then and its content differs."""
+        if since is None or Stat.of(self.root / path) != since[0]:
+            return False
+        try:
+            return not since[0].young(since[1]) or self._hash(path) == since[2]
+        except TaskError:
+            return False
 
     def save(self) -> None:
         """Keep what was hashed for the next build."""

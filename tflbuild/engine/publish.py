@@ -21,11 +21,15 @@ INDEX = "index.json"
 SUMS = "SHA256SUMS"
 
 
-def publish(root: Path, dist: str, state: State, store: Store) -> list[str]:
-    """Bring every target's index and checksums in line; the paths of all index files."""
+def publish(root: Path, dist: str, state: State, store: Store, digests: FileDigests) -> list[str]:
+    """Bring every target's index and checksums in line; the paths of all index files.
+
+    A released file that is gone, or that somebody edited, is not in them.
+    """
     by_target: dict[str, list[Released]] = {}
     for row in state.released().values():
-        if (root / row.path).is_file():
+        here = row.path == f"{dist}/{row.target}/{Path(row.path).name}"
+        if here and _untouched(row, digests):
             by_target.setdefault(row.target, []).append(row)
     written = []
     for target, rows in sorted(by_target.items()):
@@ -38,12 +42,32 @@ def publish(root: Path, dist: str, state: State, store: Store) -> list[str]:
             written.append(f"{dist}/{target}/{name}")
     known = set(by_target)
     for folder in sorted((root / dist).glob("*")) if (root / dist).is_dir() else []:
-        if folder.is_dir() and folder.name not in known and _ours(folder / INDEX):
-            (folder / INDEX).unlink(missing_ok=True)
-            (folder / SUMS).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # files that are not ours keep it
-                folder.rmdir()
+        if folder.is_dir() and folder.name not in known:
+            _drop_index(folder)
     return written
+
+
+def _untouched(row: Released, digests: FileDigests) -> bool:
+    try:
+        return digests.digest(row.path) == row.sha256
+    except TaskError:
+        return False
+
+
+def _drop_index(folder: Path) -> None:
+    """A folder with nothing released in it has no index; files that are not ours keep it."""
+    if _ours(folder / INDEX):
+        (folder / INDEX).unlink(missing_ok=True)
+        (folder / SUMS).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def move_away(root: Path, row: Released, digests: FileDigests) -> None:
+    """An artifact is released at another path (another `dist_dir`): its old file goes."""
+    if _untouched(row, digests):
+        (root / row.path).unlink()
+        _drop_index((root / row.path).parent)
 
 
 def index_text(target: str, rows: Iterable[Released]) -> str:

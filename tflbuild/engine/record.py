@@ -9,7 +9,6 @@ the path of a build with nothing to do: it imports no YAML, no schema, no NumPy.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -41,6 +40,8 @@ class ModelRecord:
 class Record:
     """What the last builds left, and how much of it still holds."""
 
+    token: str = ""  # the same as in the state that it was written with
+    manifest: str = ""  # name of the root manifest
     place: dict[str, Any] = field(default_factory=dict)
     common: list[Entry] = field(default_factory=list)  # site-packages, tflbuild itself
     manifests: list[Entry] = field(default_factory=list)  # and folders that globs listed
@@ -56,13 +57,26 @@ class Record:
             if raw.pop("format") != FORMAT:
                 return cls()
             raw["models"] = {name: ModelRecord(*entry) for name, entry in raw["models"].items()}
-            return cls(**raw)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            record = cls(**raw)
+            return record if record._sound() else cls()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return cls()
+
+    def _sound(self) -> bool:
+        """What `unchanged` does not find out by itself: the types of what is used elsewhere."""
+        lists = [self.names, self.common, self.manifests, self.outputs]
+        models = self.models.values()
+        return (
+            all(isinstance(it, list) for it in [*lists, *(m.entries for m in models)])
+            and all(isinstance(name, str) for name in self.names)
+            and all(type(m.tasks) is int for m in models)
+        )
 
     def dump(self) -> bytes:
         raw = {
             "format": FORMAT,
+            "token": self.token,
+            "manifest": self.manifest,
             "place": self.place,
             "common": self.common,
             "manifests": self.manifests,
@@ -76,8 +90,10 @@ class Record:
         """Same interpreter, same packages, same tflbuild."""
         return self.place == place() and unchanged("/", self.common)
 
-    def same_manifests(self, root: str) -> bool:
-        return bool(self.manifests) and unchanged(root, self.manifests)
+    def same_manifests(self, root: str, manifest: str) -> bool:
+        return (
+            self.manifest == manifest and bool(self.manifests) and unchanged(root, self.manifests)
+        )
 
     def clean_models(self, root: str) -> set[str]:
         """The models none of whose files changed."""
@@ -90,8 +106,16 @@ def place() -> dict[str, Any]:
 
 
 def unchanged(base: str, entries: Iterable[Entry]) -> bool:
-    """Every entry is as it was. The hot loop of a build with nothing to do."""
-    stat, prefix = os.stat, base if base.endswith("/") else base + "/"
+    """Every entry is as it was; entries of another shape than ours are not."""
+    try:
+        return _unchanged(base if base.endswith("/") else base + "/", entries)
+    except (TypeError, ValueError, LookupError):
+        return False
+
+
+def _unchanged(prefix: str, entries: Iterable[Entry]) -> bool:
+    """The hot loop of a build with nothing to do."""
+    stat = os.stat
     for entry in entries:
         try:
             s = stat(prefix + entry[0])
@@ -114,6 +138,8 @@ def unchanged(base: str, entries: Iterable[Entry]) -> bool:
 
 def content_digest(path: str) -> str | None:
     """SHA-256 of a file's content, or of a folder's listing; None when it cannot be read."""
+    import hashlib  # only young entries need it
+
     try:
         if os.path.isdir(path):
             data = "\0".join(sorted(os.listdir(path))).encode()

@@ -20,16 +20,19 @@ from doit.task import Task
 from tflbuild.engine import events
 from tflbuild.engine.decide import RESTORE, RUN, Decider, Decision, request_inputs
 from tflbuild.engine.events import Counts, GateDone, Listener, TaskDone, TaskStarted
+from tflbuild.engine.files import Seen
 from tflbuild.engine.judge import Judge
+from tflbuild.engine.publish import move_away
 from tflbuild.engine.state import Outputs, Released
 from tflbuild.engine.workers import Ended, Job, Workers
 from tflbuild.errors import TaskError
 from tflbuild.gates import Verdict
-from tflbuild.graph import STAGES, Graph, Step
+from tflbuild.graph import STAGES, Graph, Step, lowering_inputs
 from tflbuild.store.local import DamagedBlob
 
 MAX_ATTEMPTS = 3  # of an action whose input files change while it runs
-MAX_PASSES = 4  # over the graph, when blobs turn out to be damaged
+MAX_PASSES = 8  # over the graph, when blobs turn out to be damaged
+
 
 @dataclass
 class Folders:
@@ -47,6 +50,7 @@ class Pending:
     node: Any  # doit's ExecNode
     step: Step
     decision: Decision
+    seen: Mapping[str, Seen | None]  # its input files, as they stood when that was decided
     retry: bool = False
     attempts: int = 1
     first_failure: str = ""
@@ -115,6 +119,9 @@ class Runner:
         self.lost: set[str] = set()  # digests of damaged blobs
         self.postponed: set[str] = set()  # tasks that wait for those
         self.judge = Judge(graph.workspace, decider)
+        self.released = self.state.released()
+        self.used: dict[tuple[str, str], str] = {}  # (model, file) → digest that went into it
+        self.mixed: dict[str, str] = {}  # model → a file that two of its tasks saw differently
         self.stopping = False
 
     def run(self, selected: Iterable[str]) -> Result:
@@ -139,6 +146,7 @@ class Runner:
     # one walk over the graph
 
     def _pass(self, names: list[str]) -> None:
+        self.settled.clear()  # of an earlier pass
         control = TaskControl(doit_tasks(self.graph))
         control.selected_tasks = names
         generator = control.task_dispatcher().generator
@@ -178,6 +186,9 @@ class Runner:
 
     def _visit(self, node: Any) -> None:
         step: Step = node.task.meta["step"]
+        if self.result.outcomes.get(step.name) == events.FAILED:  # in an earlier pass
+            self._settle(node, ok=False)
+            return
         failed = [bad.task.name for bad in node.bad_deps]
         if failed:
             node.run_status = "failure"
@@ -200,19 +211,22 @@ class Runner:
 
     def _decided(self, node: Any, step: Step, decision: Decision) -> None:
         if decision.verdict == RUN:
-            self._queue(Pending(node, step, decision))
+            self.pending.append(self._pending(node, step, decision))
             return
         assert decision.outputs is not None
         try:
             verdict = self._judge(step, decision.outputs)
         except DamagedBlob as error:
+            if error.digest not in {digest for digest, _ in decision.outputs.values()}:
+                self._lose(node, step, error.digest)  # another task's output
+                return
             self.state.forget_blob(error.digest)
             self.store.discard(error.digest)
             why = ("its output in the store is damaged or missing",)
             again = Decision(RUN, decision.action, decision.key, decision.inputs, None, why)
-            self._queue(Pending(node, step, again))
+            self.pending.append(self._pending(node, step, again))
             return
-        self.decider.settle(step, decision.key, decision.outputs)
+        self._settle_outputs(step, decision, decision.outputs)
         if decision.verdict == RESTORE:
             self.state.commit(
                 step.name, decision.key, decision.action.parts(), decision.outputs,
@@ -223,9 +237,17 @@ class Runner:
             self.result.outcomes.setdefault(step.name, events.UP_TO_DATE)
         self._settle(node, self._tell(step.name, verdict))
 
-    def _queue(self, pending: Pending) -> None:
-        pending.node.run_status = "run"
-        self.pending.append(pending)
+    def _settle_outputs(self, step: Step, decision: Decision, outputs: Outputs) -> None:
+        self.decider.settle(step, decision.key, outputs)
+        for name, path in step.files.items():
+            digest = decision.inputs.keyed[name]
+            if self.used.setdefault((step.model.name, path), digest) != digest:
+                self.mixed[step.model.name] = path
+
+    def _pending(self, node: Any, step: Step, decision: Decision, attempts: int = 1) -> Pending:
+        node.run_status = "run"
+        seen = {path: self.decider.digests.seen(path) for path in step.files.values()}
+        return Pending(node, step, decision, seen, attempts=attempts)
 
     # running
 
@@ -259,9 +281,7 @@ class Runner:
     def _handle_end(self, pending: Pending, ended: Ended) -> None:
         step = pending.step
         if ended.kind == "corrupt":
-            self.lost.add(ended.digest)
-            self.postponed.add(step.name)
-            self._settle(pending.node, ok=False)
+            self._lose(pending.node, step, ended.digest)
             return
         if self._inputs_changed(pending):
             return
@@ -283,23 +303,29 @@ class Runner:
 
     def _inputs_changed(self, pending: Pending) -> bool:
         """An input edited while its action ran: the result belongs to neither content."""
-        step = pending.step
-        if all(self.decider.digests.unchanged(path) for path in step.files.values()):
-            return False
+        step, digests = pending.step, self.decider.digests
+        source = self.graph.steps[f"lower:{step.model.name}"]
         try:
+            # What a retry reads beyond its key, and what no digest can tell.
+            if pending.retry and any(
+                digests.digest(path) != self.used.get((step.model.name, path))
+                for path in source.files.values()
+            ):
+                raise TaskError("its source changed while it ran: build again")
+            if step.folders and lowering_inputs(self.root, step.model).files != source.files:
+                raise TaskError("files came to or went from its source while it ran: build again")
+            if all(digests.unchanged(path, seen) for path, seen in pending.seen.items()):
+                return False
+            if pending.attempts >= MAX_ATTEMPTS:
+                raise TaskError("its input files change while it runs, again and again")
             decision = self.decider.decide(step)
-        except TaskError as error:
+        except (TaskError, OSError) as error:
             self._fail(step.name, str(error))
             self._settle(pending.node, ok=False)
             return True
-        if decision.key == pending.decision.key:
-            return False
-        if pending.attempts >= MAX_ATTEMPTS:
-            self._fail(step.name, "its input files change while it runs, again and again")
-            self._settle(pending.node, ok=False)
-        elif decision.verdict == RUN:
-            pending.decision, pending.attempts = decision, pending.attempts + 1
-            self.pending.appendleft(pending)
+        if decision.verdict == RUN:  # also when the content is the old one again: which was read?
+            attempts = pending.attempts + 1
+            self.pending.appendleft(self._pending(pending.node, step, decision, attempts))
         else:
             self._decided(pending.node, step, decision)
         return True
@@ -313,7 +339,7 @@ class Runner:
             step.name, decision.key, decision.action.parts(), outputs, list(decision.why),
             ended.seconds, ended.max_rss,
         )  # fmt: skip
-        self.decider.settle(step, decision.key, outputs)
+        self._settle_outputs(step, decision, outputs)
         self._done(
             TaskDone(
                 step.name, events.RAN, ended.seconds, decision.why,
@@ -322,10 +348,8 @@ class Runner:
         )  # fmt: skip
         try:
             verdict = self._judge(step, outputs)
-        except DamagedBlob as error:  # just written, and already gone
-            self.lost.add(error.digest)
-            self.postponed.add(step.name)
-            self._settle(pending.node, ok=False)
+        except DamagedBlob as error:  # another task's output; or just written, already gone
+            self._lose(pending.node, step, error.digest)
             return
         self._settle(pending.node, self._tell(step.name, verdict))
 
@@ -355,6 +379,9 @@ class Runner:
     # release
 
     def _release(self, node: Any, step: Step) -> None:
+        if step.model.name in self.mixed:
+            changed = self.mixed[step.model.name]
+            raise TaskError(f"{changed} changed during this build: build again")
         inputs = self.decider.inputs(step)
         action = self.decider.action(step, inputs)
         key, artifact = action.key(), step.artifact
@@ -362,9 +389,8 @@ class Runner:
         path = f"{self.folders.dist}/{artifact.file}"
         last = self.decider.last.get(step.name)
         current = self._current(path)
-        vouched = self.state.released().get(str(artifact)) if last else None
-        same = last is not None and last.key == key and vouched is not None
-        same = same and vouched is not None and vouched.path == path
+        vouched = self.released.get(str(artifact))
+        same = last is not None and last.key == key and vouched is not None and vouched.path == path
         if same and current == digest and step.name not in self.decider.forced:
             self.decider.settle(step, key, {})
             self.result.outcomes.setdefault(step.name, events.UP_TO_DATE)
@@ -375,16 +401,16 @@ class Runner:
                 f"{path} is missing" if current is None else f"{path} was edited",
             )
         else:
-            why = self.decider.why(step, action)
+            why = self.decider.why(step, action) or (f"{path} was not released",)
         if step.name in self.decider.forced:
             why = ("forced",)
         started = time.monotonic()
         try:
             self.store.copy_out(digest, self.root / path, durable=True)
+            if vouched is not None and vouched.path != path:
+                move_away(self.root, vouched, self.decider.digests)
         except DamagedBlob as error:
-            self.lost.add(error.digest)
-            self.postponed.add(step.name)
-            self._settle(node, ok=False)
+            self._lose(node, step, error.digest)
             return
         except OSError as error:
             raise TaskError(f"{path} cannot be written: {error.strerror}") from error
@@ -394,8 +420,10 @@ class Runner:
         self.state.commit(
             step.name, key, action.parts(), {}, list(why), seconds, 0, released=released
         )
+        self.released[str(artifact)] = released
         self.decider.settle(step, key, {})
-        outcome = events.RESTORED if same else events.RAN
+        forced = step.name in self.decider.forced
+        outcome = events.RESTORED if same and not forced else events.RAN
         self._done(TaskDone(step.name, outcome, seconds, why))
         self._settle(node, ok=True)
 
@@ -406,6 +434,12 @@ class Runner:
             return None
 
     # telling
+
+    def _lose(self, node: Any, step: Step, digest: str) -> None:
+        """A blob is damaged: another pass makes it again, and then this step."""
+        self.lost.add(digest)
+        self.postponed.add(step.name)
+        self._settle(node, ok=False)
 
     def _log(self, task: str) -> str:
         path = Path(self.folders.logs) / f"{task}.log"

@@ -7,6 +7,7 @@ the newest commits may be, and the next build runs those tasks again.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -56,7 +57,10 @@ class Released:
 
 
 def _outputs(text: str) -> Outputs:
-    return {name: (digest, size) for name, (digest, size) in json.loads(text).items()}
+    try:
+        return {name: (digest, size) for name, (digest, size) in json.loads(text).items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise sqlite3.DatabaseError("damaged row") from error
 
 
 class State:
@@ -67,18 +71,17 @@ class State:
         self.writable = writable
 
     @classmethod
-    def open(cls, path: Path) -> tuple[State, str | None]:
-        """For a build. A file that is no database is moved aside: (state, what was done)."""
+    def open(cls, path: Path) -> State:
+        """For a build. Raises DatabaseError (and not the OperationalError beneath it) for a file
+        that is damaged; reads and writes raise it too."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, isolation_level=None)
         try:
-            return cls(_connect(path), True), None
-        except sqlite3.DatabaseError as error:
-            aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
-            path.replace(aside)
-            for suffix in ("-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            note = f"the state file was unreadable ({error}); moved to {aside.name}, building anew"
-            return cls(_connect(path), True), note
+            _prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return cls(connection, True)
 
     @classmethod
     def read_only(cls, path: Path) -> State:
@@ -110,6 +113,17 @@ class State:
             self.db.execute("ROLLBACK")
             raise
         self.db.execute("COMMIT")
+
+    # which record speaks of this state
+
+    def token(self) -> str:
+        row = self.db.execute("SELECT value FROM meta WHERE name = 'token'").fetchone()
+        return row[0] if row else "none"
+
+    def new_token(self) -> str:
+        token = os.urandom(8).hex()
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES ('token', ?)", (token,))
+        return token
 
     # tasks and actions
 
@@ -153,9 +167,7 @@ class State:
                 (task, key, json.dumps(parts), text, json.dumps(why), seconds, max_rss,
                  time.time()),
             )  # fmt: skip
-            self.db.execute(
-                "INSERT OR REPLACE INTO actions VALUES (?, ?, ?)", (key, text, seconds)
-            )
+            self.db.execute("INSERT OR REPLACE INTO actions VALUES (?, ?, ?)", (key, text, seconds))
             if released is not None:
                 self.db.execute(
                     "INSERT OR REPLACE INTO released VALUES (?, ?, ?, ?, ?)",
@@ -184,8 +196,26 @@ class State:
         self.db.execute("DELETE FROM released WHERE artifact = ?", (artifact,))
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None)
+def set_aside(path: Path, error: Exception) -> str:
+    """Move a damaged state file out of the way; a sentence that says so."""
+    aside = path.with_name(f"{path.name}.damaged")
+    path.replace(aside)
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    return f"the state file was damaged ({error}); moved to {aside.name}, building anew"
+
+
+# What is read and written, so that a database of another shape is found out at once.
+_COLUMNS = {
+    "meta": "name, value",
+    "tasks": "name, key, parts, outputs, why, seconds, max_rss, finished",
+    "actions": "key, outputs, seconds",
+    "files": "path, size, mtime, ctime, inode, seen, digest",
+    "released": "artifact, target, path, sha256, size",
+}
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.executescript(_TABLES)
@@ -197,5 +227,9 @@ def _connect(path: Path) -> sqlite3.Connection:
             "DROP TABLE tasks; DROP TABLE actions; DROP TABLE files; DROP TABLE released;"
         )
         connection.executescript(_TABLES)
-        connection.execute("UPDATE meta SET value = ? WHERE name = 'schema'", (str(SCHEMA),))
-    return connection
+        connection.execute("DELETE FROM meta")
+        connection.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
+    for table, columns in _COLUMNS.items():
+        found = ", ".join(r[1] for r in connection.execute(f"PRAGMA table_info({table})"))
+        if found != columns:
+            raise sqlite3.DatabaseError(f"table {table} has columns {found}")

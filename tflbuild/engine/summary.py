@@ -12,11 +12,15 @@ from tflbuild.manifest.model import Workspace
 from tflbuild.store.local import Store
 
 
+def summary_path(workspace: Workspace) -> str:
+    return f"{workspace.build_dir}/reports/summary.json"
+
+
 def write_summary(
     workspace: Workspace, graph: Graph, result: Result, state: State, store: Store
 ) -> str:
     """Renew the entries of the models in `graph`, keep the others; its path under the root."""
-    path = f"{workspace.build_dir}/reports/summary.json"
+    path = summary_path(workspace)
     full = workspace.root / path
     try:
         entries: dict[str, Any] = json.loads(full.read_text())["artifacts"]

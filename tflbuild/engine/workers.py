@@ -6,11 +6,13 @@ signals write to.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import selectors
 import shutil
 import signal
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +68,7 @@ class Workers:
         self._selector = selectors.DefaultSelector()
 
     def __enter__(self) -> Workers:
-        shutil.rmtree(self.work, ignore_errors=True)
+        clear(self.work)  # of a build that was killed
         self.work.mkdir(parents=True)
         self.logs.mkdir(parents=True, exist_ok=True)
         self._wake = os.pipe()
@@ -92,7 +94,7 @@ class Workers:
         self._selector.close()
         for descriptor in self._wake:
             os.close(descriptor)
-        shutil.rmtree(self.work, ignore_errors=True)
+        clear(self.work)
 
     def _interrupt(self, number: int, frame: object) -> None:
         self.interrupted = True
@@ -174,6 +176,7 @@ class Workers:
     def _message(self, zygote: ZygoteProcess, message: Message) -> None:
         if "unsafe" in message:
             # A thread or an eager context appeared in it: a fresh one takes its place.
+            self._deaths[zygote.kind] = self._deaths.get(zygote.kind, 0) + 1
             mine = [job for job in self.running.values() if job.zygote == zygote.kind]
             self._drop(zygote.kind)
             for job in mine:
@@ -188,6 +191,20 @@ class Workers:
     def forget(self, job: Job) -> None:
         """Drop a job's scratch folder."""
         shutil.rmtree(job.scratch, ignore_errors=True)
+
+
+def clear(folder: Path) -> None:
+    """Remove a folder in which killed processes may be writing their last. Raises OSError."""
+    for _ in range(100):
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            if not folder.exists():
+                return
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            time.sleep(0.02)
 
 
 def read_end(job: Job, message: Message) -> Ended:
@@ -209,8 +226,6 @@ def read_end(job: Job, message: Message) -> Ended:
         return Ended(job, "crash", reason, seconds=seconds)
     if "error" in result:
         error = result["error"]
-        return Ended(
-            job, error["kind"], error["message"], error.get("digest", ""), seconds=seconds
-        )
+        return Ended(job, error["kind"], error["message"], error.get("digest", ""), seconds=seconds)
     outputs = {name: (digest, size) for name, (digest, size) in result["outputs"].items()}
     return Ended(job, "", outputs=outputs, seconds=seconds, max_rss=max_rss)

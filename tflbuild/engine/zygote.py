@@ -50,30 +50,35 @@ class ZygoteProcess:
         self.kind = kind
         self.log = log
         self.ready = False
-        ours, theirs = socket.socketpair()
         home = scratch / f"home-{kind}"
         home.mkdir(parents=True, exist_ok=True)
         config = {"sys_path": worker_path(), "modules": ZYGOTES[kind]}
         script = str(Path(__file__).with_name("zygote_main.py"))
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as stream:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    script,
-                    str(theirs.fileno()),
-                    str(os.getpid()),
-                    json.dumps(config),
-                ],
-                env=worker_environment(home),
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=stream,
-                cwd=home,
-                start_new_session=True,  # a ^C at the terminal reaches the parent alone
-            )
-        theirs.close()
+        ours, theirs = socket.socketpair()
+        try:
+            with log.open("wb") as stream:
+                self.process = subprocess.Popen(
+                    [
+                        sys.executable,
+                        script,
+                        str(theirs.fileno()),
+                        str(os.getpid()),
+                        json.dumps(config),
+                    ],
+                    env=worker_environment(home),
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=stream,
+                    cwd=home,
+                    start_new_session=True,  # a ^C at the terminal reaches the parent alone
+                )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         self.sock = ours
         self._unpacker = Unpacker()
 
@@ -136,6 +141,9 @@ class ZygotePool:
 
     def get(self, kind: str) -> ZygoteProcess:
         """Raises OSError when it cannot be started."""
+        known = self.zygotes.get(kind)
+        if known is not None and known.process.poll() is not None:  # died between two builds
+            self.drop(kind)
         if kind not in self.zygotes:
             self.zygotes[kind] = ZygoteProcess(kind, self.home, self.home / f"zygote-{kind}.log")
         return self.zygotes[kind]

@@ -34,8 +34,6 @@ def _load_model(path: Path) -> tuple[Any, str]:
         return keras.models.load_model(path, compile=False), "keras"
     except Exception as error:
         first = _line(error)
-    if path.suffix == ".keras":
-        raise TaskError(f"Keras cannot load it: {first}")
     import tf_keras
 
     try:
@@ -55,10 +53,15 @@ def _loaded_keras3(model: Any) -> Loaded:
             " a batch of data) before saving, or export it as a SavedModel"
         )
     names = _unique([tensor.name.split(":")[0] for tensor in model.inputs])
+    if isinstance(model, keras.Sequential):  # it has no `input` and `output` of its own
+        taken, given, output_names = model.inputs[0], model.outputs[0], [model.layers[-1].name]
+    else:
+        taken, given, output_names = model.input, model.output, model.output_names
+    outputs = _output_names(given, output_names, len(model.outputs))
 
     def function(tensors: Tensors) -> Tensors:
         flat = [tensors[name] for name in names]
-        structure = keras.tree.pack_sequence_as(model.input, flat)
+        structure = keras.tree.pack_sequence_as(taken, flat)
         result = keras.tree.flatten(model(structure, training=False))
         return dict(zip(outputs, result, strict=True))
 
@@ -70,7 +73,6 @@ def _loaded_keras3(model: Any) -> Loaded:
         archive.add_endpoint(signature, traced)
         archive.write_out(str(folder), verbose=False)
 
-    outputs = _output_names(model, keras.tree.flatten(model.output))
     return Loaded(
         loader="keras",
         signature="serving_default",
@@ -91,7 +93,9 @@ def _loaded_keras2(model: Any) -> Loaded:
     if not getattr(model, "inputs", None):
         raise TaskError("the Keras 2 model has no declared inputs: export it as a SavedModel")
     names = _unique([name.split(":")[0] for name in model.input_names])
-    outputs = _output_names(model, tf.nest.flatten(model.output))
+    outputs = _output_names(
+        model.output, getattr(model, "output_names", None) or [], len(model.outputs)
+    )
 
     def function(tensors: Tensors) -> Tensors:
         flat = [tensors[name] for name in names]
@@ -118,22 +122,24 @@ def _loaded_keras2(model: Any) -> Loaded:
     )
 
 
-def _output_names(model: Any, flat: Sequence[Any]) -> tuple[str, ...]:
-    structure = model.output
-    if isinstance(structure, dict):
+def _output_names(structure: Any, layers: Sequence[str], count: int) -> tuple[str, ...]:
+    """A name for each output, in the order in which the framework flattens them."""
+    if isinstance(structure, dict) and len(structure) == count:
         return tuple(sorted(structure))  # the order in which both frameworks flatten a dict
-    names = list(getattr(model, "output_names", None) or [])
-    if len(names) != len(flat):
-        names = [f"output_{index}" for index in range(len(flat))]
-    return tuple(_unique(names))
+    if len(layers) == count:
+        return tuple(_unique(layers))
+    return tuple(f"output_{index}" for index in range(count))
 
 
-def _unique(names: list[str]) -> list[str]:
-    seen: dict[str, int] = {}
-    result = []
+def _unique(names: Sequence[str]) -> list[str]:
+    """The names, those that are taken with a number."""
+    result: list[str] = []
     for name in names:
-        count = seen[name] = seen.get(name, -1) + 1
-        result.append(f"{name}_{count}" if count else name)
+        count, free = 0, name
+        while free in result or (count and free in names):
+            count += 1
+            free = f"{name}_{count}"
+        result.append(free)
     return result
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tflbuild import data
-from tflbuild.conversion import Lowered, bind, make_converter, run_converter
+from tflbuild.conversion import Lowered, bind, give_ranks, make_converter, run_converter
 from tflbuild.errors import TaskError
 from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.stages import lower
@@ -85,7 +85,8 @@ def finish(lowered: Lowered, raw: bytes) -> bytes:
     from tflbuild.tflite.signature import Interface, IOTensor
     from tflbuild.tflite.write import rewrite
 
-    return bytes(rewrite(raw, interface=bind(lowered, raw, Interface, IOTensor)))
+    interface = bind(lowered, raw, Interface, IOTensor)
+    return bytes(rewrite(give_ranks(raw, lowered, interface), interface=interface))
 
 
 def check(released: bytes, lowered: Lowered, params: Any) -> dict[str, Any]:
@@ -135,7 +136,7 @@ def interface_problems(model: Any, interface: Any) -> list[str]:
             found.append(f"{side} are not in the order {names}")
         for entry in interface[side]:
             tensor = main.tensors[index[entry["name"]]]
-            if not shapes_agree(entry["shape"], tensor.shape_signature):
+            if not shapes_agree(entry["shape"], tensor.shape_signature, side == "inputs"):
                 found.append(
                     f"{side[:-1]} {entry['name']!r} has shape {list(tensor.shape_signature)},"
                     f" not {entry['shape']}"
@@ -143,13 +144,16 @@ def interface_problems(model: Any, interface: Any) -> list[str]:
     return found
 
 
-def shapes_agree(source: list[int | None] | None, released: tuple[int, ...]) -> bool:
-    """The released shape may be more exact than the source's, never another."""
+def shapes_agree(source: list[int | None] | None, released: tuple[int, ...], exactly: bool) -> bool:
+    """No dimension is another. An output's may be fixed in one and dynamic in the other, as the
+    converter infers shapes by its own rules; an input's may not."""
     if source is None:
         return True
-    return len(source) == len(released) and all(
-        want is None or have in (want, -1)
-        for want, have in zip(source, released, strict=True)
+    shape = [-1 if size is None else size for size in source]
+    if exactly:
+        return shape == list(released)
+    return len(shape) == len(released) and all(
+        want == have or -1 in (want, have) for want, have in zip(shape, released, strict=True)
     )
 
 
@@ -159,6 +163,9 @@ def _generator(lowered: Lowered, samples: data.Samples) -> Any:
     def generate() -> Iterator[Any]:
         for batch in data.batches(samples, inputs, size=1):
             # By name where the file has a signature, else in the order given to the converter.
-            yield [batch[e["name"]] for e in inputs] if lowered.frozen else batch
+            if lowered.frozen:
+                yield [batch[e["name"]] for e in inputs]
+            else:
+                yield {e["tensor"]: batch[e["name"]] for e in inputs}
 
     return generate

@@ -63,19 +63,21 @@ def probe(
     import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 
-    converter = make_converter(lowered)
-    if not builtins_only:
-        converter.target_spec.supported_ops = {
-            tf.lite.OpsSet.TFLITE_BUILTINS,
-            tf.lite.OpsSet.SELECT_TF_OPS,
-        }
-        converter.allow_custom_ops = True
     try:
+        converter = make_converter(lowered)
+        if not builtins_only:
+            converter.target_spec.supported_ops = {
+                tf.lite.OpsSet.TFLITE_BUILTINS,
+                tf.lite.OpsSet.SELECT_TF_OPS,
+            }
+            converter.allow_custom_ops = True
         return bytes(converter.convert()), []
     except ConverterError as error:
         found = problems(error)
         text = str(error)
-    except (ValueError, RuntimeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # the converter and what it calls raise whatever they like
         found, text = [], str(error)
     return None, found or [ConverterProblem("unspecified", "", "", first_line(text))]
 

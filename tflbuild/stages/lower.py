@@ -35,25 +35,40 @@ CONTROL_FLOW_OPS = frozenset(
 )
 
 
+# What NumPy holds and both runtimes take; others (bfloat16, variant, resource) are refused.
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+FLOATS = ("float16", "float32", "float64", "complex64", "complex128")
+DTYPES = frozenset(("bool", "string", *INTEGERS, *FLOATS))
+MAX_GRAPH = 2**31 - 2**24  # bytes of weights that a GraphDef (a protocol buffer) can carry
+
+# How the lowered form calls its signature, inputs and outputs, whatever the source calls them:
+# a source's names need not be names that TensorFlow takes, nor stay distinct once cleaned.
+SIGNATURE = "serving_default"
+
+
 def run(request: Request) -> None:
     loaded = load_source(request)
     interface, route, reason = lower(loaded, request.params, request.out)
     request.write_json("interface.json", interface)
-    request.write_json(
-        "lower.json", {"loader": loaded.loader, "route": route, "reason": reason}
-    )
+    request.write_json("lower.json", {"loader": loaded.loader, "route": route, "reason": reason})
 
 
 def load_source(request: Request) -> Loaded:
     """Load the source by its own framework. Raises TaskError."""
     params = request.params["source"]
     loaded = FORMATS[params["format"]].load(request.inputs["source"], params)
+    pins = request.params["pins"]
     for spec in loaded.inputs:
-        if spec.shape is None and spec.name not in request.params["pins"]:
+        if spec.shape is None and pins.get(spec.name, {}).get("shape") is None:
             raise TaskError(
                 f"input {spec.name!r} has no known rank: pin it under inputs:"
                 f" {{{spec.name}: {{shape: [...]}}}}"
             )
+        if spec.dtype not in DTYPES:
+            raise TaskError(f"input {spec.name!r} is {spec.dtype}: cast it inside the model")
+    for side, names in (("inputs", loaded.inputs), ("outputs", loaded.outputs)):
+        if not names:
+            raise TaskError(f"signature {loaded.signature!r} has no {side}: nothing to run")
     return loaded
 
 
@@ -70,6 +85,15 @@ def lower(
     traced = trace(loaded, inputs, outputs, specs)
     reason = (force and "asked for") or why_not_frozen(traced)
     route = force or (SAVED_MODEL if reason else FROZEN)
+    if route == FROZEN:
+        try:
+            graph, ins, outs = freeze(traced)
+            (out / "lowered.pb").write_bytes(graph.SerializeToString(deterministic=True))
+        except Exception as error:  # a SavedModel needs no freezing
+            if force:
+                raise
+            text = " ".join(str(error).split())[:200]
+            route, reason = SAVED_MODEL, f"cannot be frozen: {text}"
     interface: dict[str, Any] = {
         "signature": loaded.signature,
         "inputs": [
@@ -81,22 +105,17 @@ def lower(
             for name, t in zip(outputs, traced.outputs, strict=True)
         ],
     }
-    if route == FROZEN:
-        graph, ins, outs = freeze(traced)
-        leftover = [n.name for n in graph.node if n.op in ("VarHandleOp", "ReadVariableOp")]
-        if leftover:
-            raise TaskError(f"variables remain after freezing: {leftover[:3]}")
-        interface["quantization_aware"] = has_fake_quant(graph)
-        for entry, tensor in zip(interface["inputs"], ins, strict=True):
-            entry["tensor"] = tensor
-        for entry, tensor in zip(interface["outputs"], outs, strict=True):
-            entry["tensor"] = tensor
-        (out / "lowered.pb").write_bytes(graph.SerializeToString(deterministic=True))
-    else:
-        interface["quantization_aware"] = has_fake_quant(traced.graph.as_graph_def())
+    if route == SAVED_MODEL:
+        graph = traced.graph.as_graph_def()
+        ins = [input_key(index) for index in range(len(inputs))]
+        outs = [output_key(index) for index in range(len(outputs))]
         folder = out.parent / "saved_model"
         export(loaded, inputs, outputs, specs, folder)
         pack(folder, out / "saved_model.tar")
+    interface["quantization_aware"] = has_fake_quant(graph)
+    for side, tensors in (("inputs", ins), ("outputs", outs)):
+        for entry, tensor in zip(interface[side], tensors, strict=True):
+            entry["tensor"] = tensor
     return interface, route, reason or "feed-forward graph, nothing stateful"
 
 
@@ -110,9 +129,7 @@ def positional_order(loaded: Loaded, params: Mapping[str, Any]) -> tuple[list[st
     inputs = asked if len(asked) == len(names) else names
     outputs = list(params["output_order"]) or list(loaded.outputs)
     if sorted(outputs) != sorted(loaded.outputs):
-        raise TaskError(
-            f"outputs: expected an order of {list(loaded.outputs)}, got {outputs}"
-        )
+        raise TaskError(f"outputs: expected an order of {list(loaded.outputs)}, got {outputs}")
     return inputs, outputs
 
 
@@ -123,9 +140,7 @@ def pinned_specs(loaded: Loaded, pins: Mapping[str, Any]) -> dict[str, tuple[Any
         pin = pins.get(spec.name, {})
         dtype = pin.get("dtype") or spec.dtype
         if dtype != spec.dtype:
-            raise TaskError(
-                f"inputs.{spec.name}.dtype: the source takes {spec.dtype}, not {dtype}"
-            )
+            raise TaskError(f"inputs.{spec.name}.dtype: the source takes {spec.dtype}, not {dtype}")
         shape = spec.shape
         pinned = pin.get("shape")
         if pinned is not None:
@@ -156,28 +171,50 @@ def trace(
     specs: Mapping[str, tuple[Any, str]],
     named: bool = False,
 ) -> Any:
-    """A ConcreteFunction over positional inputs; a list of outputs, or (`named`) a dict."""
+    """A ConcreteFunction over positional inputs, with a list of outputs.
+
+    `named`: a function to export, whose outputs are a dict.
+    """
     import tensorflow as tf
 
     def call(*tensors: Any) -> Any:
         result = loaded.function(dict(zip(inputs, tensors, strict=True)))
+        flat = [tf.identity(result[name]) for name in outputs]
         if named:
-            return {name: tf.identity(result[name], name=_scope(name)) for name in outputs}
-        return [tf.identity(result[name]) for name in outputs]
+            return {output_key(index): tensor for index, tensor in enumerate(flat)}
+        return flat
 
     signature = [
-        tf.TensorSpec(specs[name][0], specs[name][1], name=_scope(name)) for name in inputs
+        tf.TensorSpec(specs[name][0], specs[name][1], name=input_key(index))
+        for index, name in enumerate(inputs)
     ]
+    function = tf.function(call, input_signature=signature, autograph=False)
+    if named:
+        return function
     try:
-        function = tf.function(call, input_signature=signature, autograph=False)
-        return function if named else function.get_concrete_function()
+        traced = function.get_concrete_function()
     except Exception as error:
         text = " ".join(str(error).split())[-400:]
         raise TaskError(f"the model cannot be traced with these input shapes: {text}") from error
+    for name, tensor in zip(outputs, traced.outputs, strict=True):
+        if tensor.dtype.name not in DTYPES:
+            raise TaskError(f"output {name!r} is {tensor.dtype.name}: cast it inside the model")
+    return traced
+
+
+def input_key(index: int) -> str:
+    return f"in_{index}"
+
+
+def output_key(index: int) -> str:
+    return f"out_{index}"
 
 
 def why_not_frozen(traced: Any) -> str | None:
     """The reason why a graph must travel as a SavedModel, or None."""
+    size = sum(v.dtype.size * (v.shape.num_elements() or 0) for v in traced.graph.variables)
+    if size > MAX_GRAPH:
+        return f"{size:,} bytes of weights are more than a graph can hold"
     graph = traced.graph.as_graph_def()
     for function in graph.library.function:
         if "_implements" in function.attr or "api_implements" in function.attr:
@@ -188,6 +225,11 @@ def why_not_frozen(traced: Any) -> str | None:
         if node.op.startswith(STATE_OPS):
             return f"state or table ({node.op} {node.name!r})"
     return None
+
+
+def keeps_state(traced: Any) -> bool:
+    """True when one call may change what the next one gives."""
+    return any(node.op.startswith("Assign") for node in _all_nodes(traced.graph.as_graph_def()))
 
 
 def has_fake_quant(graph: Any) -> bool:
@@ -209,6 +251,9 @@ def freeze(traced: Any) -> tuple[Any, list[str], list[str]]:
     )
 
     frozen, graph = convert_variables_to_constants_v2_as_graph(traced, lower_control_flow=False)
+    leftover = [n.name for n in graph.node if n.op in ("VarHandleOp", "ReadVariableOp")]
+    if leftover:
+        raise TaskError(f"variables remain after freezing: {leftover[:3]}")
     nodes = sorted(graph.node, key=lambda node: node.name)
     functions = sorted(graph.library.function, key=lambda f: f.signature.name)
     for node in nodes:
@@ -227,10 +272,10 @@ def export(
     specs: Mapping[str, tuple[Any, str]],
     folder: Path,
 ) -> None:
-    """Write a SavedModel with one signature, whose keys are the interface's names."""
+    """Write a SavedModel with one signature and our keys."""
     function = trace(loaded, inputs, outputs, specs, named=True)
     try:
-        loaded.save(function, loaded.signature, folder)
+        loaded.save(function, SIGNATURE, folder)
     except TaskError:
         raise
     except Exception as error:
@@ -276,9 +321,3 @@ def _all_nodes(graph: Any) -> Iterable[Any]:
 
 def _shape(tensor: Any) -> list[int | None] | None:
     return None if tensor.shape.rank is None else list(tensor.shape.as_list())
-
-
-def _scope(name: str) -> str:
-    """A name that TensorFlow takes for a placeholder."""
-    clean = "".join(c if c.isalnum() or c in "_.-/" else "_" for c in name)
-    return clean if clean[:1].isalnum() or clean[:1] == "." else "t" + clean

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from tflbuild import data
+from tflbuild.errors import TaskError
 from tflbuild.stages import lower
 from tflbuild.stages.base import Request
 
@@ -17,7 +18,7 @@ VERSION = 1
 MODULES: tuple[str, ...] = ("tensorflow", "numpy")
 ZYGOTE = "tf"
 
-BATCH = 64  # samples at once where the batch dimension is dynamic
+BATCH = 64  # samples at once where each is computed by itself
 
 
 def run(request: Request) -> None:
@@ -29,17 +30,27 @@ def run(request: Request) -> None:
     inputs, outputs = lower.positional_order(loaded, params)
     pinned = lower.pinned_specs(loaded, params["pins"])
     described = [
-        {"name": name, "dtype": pinned[name][1], "shape": list(pinned[name][0])}
-        for name in inputs
+        {"name": name, "dtype": pinned[name][1], "shape": list(pinned[name][0])} for name in inputs
     ]
     samples = data.load(params["test"], request.files("test"), described, "test")
     # The source itself is traced with its own shapes; only the data follows the pins.
     free = {spec.name: (spec.shape, spec.dtype) for spec in loaded.inputs}
     function = lower.trace(loaded, inputs, outputs, free)
+    # Else one at a time, as the file is run: state advances by calls, and an output that does
+    # not grow with the batch is one value for each call.
+    apart = all(t.shape.rank and t.shape[0] is None for t in function.outputs)
+    size = BATCH if apart and not lower.keeps_state(function) else 1
     collected: list[list[Any]] = [[] for _ in outputs]
-    for batch in data.batches(samples, described, BATCH):
-        arguments = [tf.constant(batch[name]) for name in inputs]
-        for rows, tensor in zip(collected, function(*arguments), strict=True):
+    for batch in data.batches(samples, described, size):
+        arguments = [tf.constant(batch[name], pinned[name][1]) for name in inputs]
+        try:
+            results = function(*arguments)
+        except tf.errors.OpError as error:
+            # What lies between is the place in a graph that nobody wrote.
+            said = str(error.message).split("<stack traces unavailable>")[-1].split("[[")[0]
+            text = " ".join(said.split())[:300]
+            raise TaskError(f"the source itself fails on the test data: {text}") from error
+        for rows, tensor in zip(collected, results, strict=True):
             rows.append(tensor.numpy())
     stacked = data.is_stacked(samples, described)
     entries = []
@@ -60,12 +71,18 @@ def run(request: Request) -> None:
 
 
 def join(rows: list[Any], stacked: bool) -> Any:
-    """All batches of one output as one array, samples along the first axis."""
+    """All batches of one output as one array, samples along the first axis; strings as bytes."""
     import numpy as np
 
-    if stacked or rows[0].ndim == 0:
-        return np.stack(rows)
-    return np.concatenate(rows)
+    rows = [np.asarray(row) for row in rows]
+    shapes = {row.shape if stacked or not row.ndim else row.shape[1:] for row in rows}
+    if len(shapes) > 1:
+        raise TaskError(
+            f"an output's shape depends on the sample ({sorted(shapes)[:3]}): pin the inputs'"
+            " shapes so that it does not, or remove the output"
+        )
+    array = np.stack(rows) if stacked or not rows[0].ndim else np.concatenate(rows)
+    return array.astype(np.bytes_) if array.dtype.kind in "OU" else array
 
 
 def canonical(array: Any) -> Any:

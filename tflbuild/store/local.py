@@ -33,7 +33,8 @@ class Store:
     def prepare(self) -> None:
         """Make the folders and drop what an interrupted build left half written."""
         self.blobs.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(self.temporary, ignore_errors=True)
+        if self.temporary.exists():
+            shutil.rmtree(self.temporary)
         self.temporary.mkdir(parents=True)
 
     def path(self, digest: str) -> Path:

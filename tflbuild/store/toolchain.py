@@ -45,7 +45,7 @@ class Toolchain:
 
     def _scan(self) -> list[tuple[str, str, str, str]]:
         if self._distributions is None:
-            found = []
+            found: dict[str, tuple[str, str, str, str]] = {}  # the first on the path is imported
             for distribution in metadata.distributions(path=worker_path()):
                 name = (distribution.metadata["Name"] or "").lower().replace("_", "-")
                 wheel = distribution.read_text("WHEEL") or ""
@@ -57,8 +57,8 @@ class Toolchain:
                 files = distribution.read_text("RECORD") or ""
                 top = distribution.read_text("top_level.txt") or ""
                 files += "".join(f"\n{line.strip()}/" for line in top.splitlines() if line.strip())
-                found.append((name, distribution.version, " ".join(tags), "\n" + files))
-            self._distributions = sorted(found)
+                found.setdefault(name, (name, distribution.version, " ".join(tags), "\n" + files))
+            self._distributions = sorted(found.values())
         return self._distributions
 
 

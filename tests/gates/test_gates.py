@@ -1,0 +1,197 @@
+"""Gates: pure functions of measurement and manifest."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tflbuild import gates
+from tflbuild.gates import Verdict
+from tflbuild.manifest.model import (
+    EvaluateLimits,
+    MetricLimits,
+    Model,
+    Optimization,
+    ParityLimits,
+    Source,
+    Target,
+)
+
+LITERT = Target("litert", "litert")
+MODEL = Model("m", Source("keras", "m.keras"), (), ("litert",))
+EVALUATED: dict[str, Any] = {
+    "verdict": "compatible", "problem": "", "problems": [], "params": 1000, "macs": 5000,
+    "ops": {"builtin": {"ADD": 1}},
+}  # fmt: skip
+FILE: dict[str, Any] = {"size": 1000, "ops": {"builtin": {"ADD": 1}}, "loads": True, "problem": ""}
+
+
+def validated(representative: bool = True, **numbers: Any) -> dict[str, Any]:
+    good = {
+        "output": "y", "kind": "float", "finite": True, "source_finite": True, "constant": False,
+        "equal": False, "sqnr": 120.0, "cosine": 1.0, "max_abs_error": 0.0, "max_range_error": 0.0,
+    }  # fmt: skip
+    return {"representative": representative, "parity": [{**good, **numbers}], "metrics": {}}
+
+
+def judge(quantize: str, measured: dict[str, Any], limits: ParityLimits | None = None) -> Verdict:
+    model = replace(MODEL, parity=limits or ParityLimits())
+    before = copy.deepcopy(measured)
+    verdict = gates.validate_gate(measured, model, Optimization("o", quantize))
+    assert measured == before
+    assert verdict == gates.validate_gate(measured, model, Optimization("o", quantize))
+    return verdict
+
+
+# The table of DESIGN §3: fails below, warns below, cosine, max_range_error.
+TABLE = [
+    ("none", 80, 100, None, 1e-4),
+    ("float16", 25, 40, 0.998, None),
+    ("dynamic_range", 18, 24, 0.99, None),
+    ("int16x8", 18, 25, 0.99, None),
+    ("int8", 13, 20, 0.975, None),
+    ("qat", 13, 20, 0.975, None),
+]
+
+
+@pytest.mark.parametrize(("quantize", "fails", "warns", "cosine", "error"), TABLE)
+def test_default_limits(
+    quantize: str, fails: float, warns: float, cosine: float | None, error: float | None
+) -> None:
+    assert judge(quantize, validated(sqnr=float(warns))) == Verdict()
+    assert judge(quantize, validated(sqnr=None, equal=True)) == Verdict()  # no error at all
+    warned = judge(quantize, validated(sqnr=warns - 0.01))
+    assert warned.passed
+    assert [f.check for f in warned.warnings] == ["parity.sqnr"]
+    assert judge(quantize, validated(sqnr=float(fails))).passed
+    failed = judge(quantize, validated(sqnr=fails - 0.01))
+    assert [f.check for f in failed.failures] == ["parity.sqnr"]
+    assert failed.failures[0].message == (
+        f"sqnr of output 'y' is {fails - 0.01:.4g} dB, below the limit {fails} dB,"
+        f" default for {quantize}"
+    )
+    low_cosine = judge(quantize, validated(cosine=(cosine or 0) - 0.0001))
+    assert [f.check for f in low_cosine.failures] == (["parity.cosine"] if cosine else [])
+    far = judge(quantize, validated(max_range_error=2e-4))
+    assert [f.check for f in far.failures] == (["parity.max_range_error"] if error else [])
+    assert judge(quantize, validated(max_range_error=1e-4)).passed
+
+
+def test_the_table_is_whole() -> None:
+    assert sorted(gates.PARITY) == sorted(row[0] for row in TABLE)
+    assert gates.PARITY_VERSION == 1
+
+
+@pytest.mark.parametrize("quantize", [row[0] for row in TABLE])
+def test_on_random_data_quantized_files_only_warn(quantize: str) -> None:
+    verdict = judge(quantize, validated(False, sqnr=1.0, cosine=0.1))
+    assert verdict.passed == (quantize != "none")
+    assert "data" in [f.check for f in verdict.warnings]
+    assert not judge(quantize, validated(False, sqnr=19.0), ParityLimits(sqnr=20)).passed  # own
+
+
+@pytest.mark.parametrize("representative", [True, False])
+@pytest.mark.parametrize(
+    ("numbers", "check"),
+    [
+        ({"finite": False, "sqnr": None}, "parity.finite"),
+        ({"source_finite": False, "sqnr": None}, "parity.finite"),
+        ({"constant": True}, "parity.constant"),
+    ],
+)
+def test_nan_and_constant_always_fail(
+    numbers: dict[str, Any], check: str, representative: bool
+) -> None:
+    lax = ParityLimits(sqnr=-1000, cosine=-1, max_range_error=1e9, max_abs_error=1e9)
+    for limits in (None, lax):
+        verdict = judge("int8", validated(representative, **numbers), limits)
+        assert [f.check for f in verdict.failures] == [check]
+
+
+@pytest.mark.parametrize(
+    ("limits", "numbers", "message"),
+    [
+        (ParityLimits(sqnr=30), {"sqnr": 29.9}, "is 29.9 dB, below the limit 30 dB"),
+        (ParityLimits(cosine=0.9999), {"cosine": 0.999}, "is 0.999, below the limit 0.9999"),
+        (ParityLimits(max_range_error=0.01), {"max_range_error": 0.02}, "is 0.02, above the limit 0.01"),
+        (ParityLimits(max_abs_error=0.5), {"max_abs_error": 0.75}, "is 0.75, above the limit 0.5"),
+    ],
+)  # fmt: skip
+def test_own_limits(limits: ParityLimits, numbers: dict[str, Any], message: str) -> None:
+    verdict = judge("int8", validated(**numbers), limits)
+    assert [f.message.endswith(message) for f in verdict.failures] == [True]
+
+
+def test_an_own_limit_takes_the_place_of_the_default() -> None:
+    assert judge("int8", validated(sqnr=5.0), ParityLimits(sqnr=4)) == Verdict()
+    assert not judge("int8", validated(sqnr=5.0, cosine=0.5), ParityLimits(sqnr=4)).passed
+
+
+def test_outputs_that_are_not_numbers() -> None:
+    exact = {"output": "y", "kind": "exact", "finite": True}
+    good = {"representative": True, "parity": [{**exact, "equal": True}], "metrics": {}}
+    bad = {"representative": True, "parity": [{**exact, "equal": False}], "metrics": {}}
+    assert judge("none", good).passed
+    assert not judge("none", bad).passed
+
+
+@pytest.mark.parametrize(
+    ("limits", "passed"),
+    [
+        (MetricLimits("accuracy", min=0.9), True),
+        (MetricLimits("accuracy", min=0.91), False),
+        (MetricLimits("accuracy", max_drop=0.05), True),  # 0.95 - 0.9 in floating point
+        (MetricLimits("accuracy", max_drop=0.04), False),
+        (MetricLimits("accuracy", min=0.9, max_drop=0.05), True),
+    ],
+)
+def test_metrics(limits: MetricLimits, passed: bool) -> None:
+    measured = validated()
+    measured["metrics"] = {"accuracy": {"file": 0.9, "source": 0.95, "samples": 100}}
+    verdict = gates.validate_gate(measured, replace(MODEL, metrics=(limits,)), Optimization("o"))
+    assert verdict.passed is passed
+    if not passed:
+        assert "0.9" in verdict.failures[0].message
+        assert verdict.failures[0].check.startswith("metrics.accuracy.")
+
+
+@pytest.mark.parametrize(
+    ("limits", "failed"),
+    [
+        (EvaluateLimits(max_params=1000, max_macs=5000), []),
+        (EvaluateLimits(max_params=999), ["evaluate.max_params"]),
+        (EvaluateLimits(max_macs=4999), ["evaluate.max_macs"]),
+    ],
+)
+def test_evaluation_limits(limits: EvaluateLimits, failed: list[str]) -> None:
+    verdict, _ = gates.evaluate_gate(EVALUATED, replace(MODEL, evaluate=limits), [LITERT])
+    assert [f.check for f in verdict.failures] == failed
+
+
+def test_a_model_that_no_target_takes_stops() -> None:
+    ops = {"builtin": {}, "select": {"Foo": 2}}
+    measured = {**EVALUATED, "ops": ops, "verdict": "needs select ops"}
+    verdict, by_target = gates.evaluate_gate(measured, MODEL, [LITERT])
+    assert not verdict.passed
+    assert "target litert: Foo (×2)" in verdict.failures[0].message
+    # What its target said before conversion blocks its files, too.
+    assert not gates.compat_gate(FILE, LITERT, by_target["litert"]).passed
+
+
+@pytest.mark.parametrize(
+    ("file", "target", "check"),
+    [
+        ({}, LITERT, None),
+        ({}, Target("t", "litert", max_size=1000), None),
+        ({}, Target("t", "litert", max_size=999), "size"),
+        ({"loads": False, "problem": "no"}, LITERT, "loads"),
+        ({"ops": {"custom": {"X": 1}}}, LITERT, "ops.custom"),
+        ({"ops": {"select": {"X": 1}}}, LITERT, "ops.select"),
+    ],
+)
+def test_compat(file: dict[str, Any], target: Target, check: str | None) -> None:
+    verdict = gates.compat_gate({**FILE, **file}, target, None)
+    assert [f.check for f in verdict.failures] == ([check] if check else [])
