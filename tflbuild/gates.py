@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tflbuild.manifest.model import Model, Optimization, Target
+from tflbuild.manifest.model import Model, Optimization, ParityLimits, Target
 from tflbuild.targets import RUNTIMES
 
 FAIL = "fail"
@@ -106,9 +106,7 @@ def evaluate_gate(
     return found.verdict(), by_target
 
 
-def compat_gate(
-    measured: Mapping[str, Any], target: Target, evaluation: Verdict | None
-) -> Verdict:
+def compat_gate(measured: Mapping[str, Any], target: Target, evaluation: Verdict | None) -> Verdict:
     """The file against one target, together with that target's verdict before conversion."""
     found = _Findings()
     found.found.extend(RUNTIMES[target.runtime].judge_file(measured))
@@ -124,9 +122,12 @@ def compat_gate(
 
 
 def validate_gate(
-    measured: Mapping[str, Any], model: Model, optimization: Optimization
+    measured: Mapping[str, Any],
+    model: Model,
+    optimization: Optimization,
+    warnings: Sequence[str] = (),
 ) -> Verdict:
-    """Parity with the source and the metrics."""
+    """Parity with the source and the metrics; `warnings` of the stages are passed on."""
     found = _Findings()
     for numbers in measured["parity"]:
         _parity(found, numbers, model, optimization, measured["representative"])
@@ -145,6 +146,8 @@ def validate_gate(
                 f"{limits.name} fell from {source:.4f} to {number:.4f}: by"
                 f" {source - number:.4f}, max_drop is {limits.max_drop:g}",
             )
+    for warning in dict.fromkeys(warnings):
+        found.warn("stage", warning)
     if not measured["representative"]:
         found.warn("data", "measured on random data, which is not representative")
     return found.verdict()
@@ -169,11 +172,13 @@ def _parity(
         found.fail("parity.finite", f"the source's own output {output!r} has NaN or infinity")
         return
     if numbers["constant"]:
-        found.fail(
-            "parity.constant", f"output {output!r} is constant where the source's varies"
-        )
+        found.fail("parity.constant", f"output {output!r} is constant where the source's varies")
         return
     if numbers["equal"]:
+        return
+    unlimited = model.parity == ParityLimits()
+    if numbers["kind"] == "integer" and optimization.quantize == "none" and unlimited:
+        found.fail("parity.equal", f"integer output {output!r} differs from the source's")
         return
     defaults, limits = PARITY[optimization.quantize], model.parity
     # On random data the defaults give false alarms on quantized files: they only warn. A limit

@@ -50,19 +50,21 @@ class Judge:
             verdict, by_target = gates.evaluate_gate(measured, model, [targets[t] for t in used])
             self.evaluations[model.name] = by_target
             report["targets"] = {t: v.as_json() for t, v in sorted(by_target.items())}
-            report["lowering"] = self._lowering(model.name)
+            report["lowering"] = self._told(f"lower:{model.name}", "lower.json")
         elif step.stage == "compat":
             assert step.target is not None
             evaluation = self.evaluations.get(model.name, {}).get(step.target)
             verdict = gates.compat_gate(measured, targets[step.target], evaluation)
         else:
             assert step.optimization is not None
-            verdict = gates.validate_gate(measured, model, step.optimization)
+            report["conversion"] = self._told(step.ports[0].task, "convert.json")
+            warnings = [*report["conversion"]["warnings"], *measured["warnings"]]
+            verdict = gates.validate_gate(measured, model, step.optimization, warnings)
         report["gate"] = verdict.as_json()
         text = json.dumps(report, indent=1, sort_keys=True) + "\n"
         return Judgement(verdict, measured, text.encode())
 
-    def _lowering(self, model: str) -> Any:
-        """How the source was lowered: loader, route and reason."""
-        outputs = self.decider.rows[f"lower:{model}"].outputs
-        return json.loads(self.decider.store.read(outputs["lower.json"][0]))
+    def _told(self, task: str, output: str) -> Any:
+        """What a producer wrote for people: the route, the reason, warnings."""
+        outputs = self.decider.rows[task].outputs
+        return json.loads(self.decider.store.read(outputs[output][0]))

@@ -25,12 +25,12 @@ def judge_evaluation(measured: Mapping[str, Any]) -> Sequence[Finding]:
         ops = measured["ops"].get(kind, {})
         if ops:
             names = ", ".join(f"{name} (×{count})" for name, count in sorted(ops.items()))
-            where = [
-                f"{problem['op']} at {problem['node']}"
+            where = dict.fromkeys(
+                f"{problem['op']} in {problem['node']}"
                 for problem in measured["problems"]
                 if problem["node"]
-            ]
-            places = f"; at {', '.join(where[:3])}" if where else ""
+            )
+            places = f" ({', '.join(list(where)[:3])})" if where else ""
             found.append(Finding(FAIL, f"ops.{kind}", f"{names}: {remedy}{places}"))
     return found
 
