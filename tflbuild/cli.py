@@ -95,15 +95,16 @@ class Verbs(click.Group):
 )
 @click.version_option(__version__, prog_name="tflbuild")
 @click.pass_context
-def main(ctx: click.Context, /, **options: object) -> None:
-    """Keep the common options; without a verb, build."""
+def main(ctx: click.Context, /, **options: object) -> object:
+    """Keep the common options; without a verb, build. The verb's exit code."""
     ctx.obj = dict(options)
-    if ctx.invoked_subcommand is None:
-        command = ctx.command
-        assert isinstance(command, click.Group)
-        build = command.get_command(ctx, "build")
-        assert build is not None
-        ctx.invoke(build)
+    if ctx.invoked_subcommand is not None:
+        return None
+    command = ctx.command
+    assert isinstance(command, click.Group)
+    build = command.get_command(ctx, "build")
+    assert build is not None
+    return ctx.invoke(build)
 
 
 def settings(ctx: click.Context, own: dict[str, object]) -> Settings:

@@ -54,3 +54,12 @@ class ManifestErrors(UsageError):
 
 class TaskError(TflbuildError):
     """A task that failed for a reason in its inputs (not a fault of tflbuild)."""
+
+
+def one_line(error: BaseException | str, limit: int = 400) -> str:
+    """An error's text on one line; of a long one the beginning and the end, where causes stand."""
+    text = " ".join(str(error).split())
+    if len(text) <= limit:
+        return text
+    head = limit // 3
+    return f"{text[:head]} … {text[-(limit - head) :]}"

@@ -1,4 +1,4 @@
-"""A workspace whose stages take milliseconds (see fake_stages), and what is left of its processes."""
+"""A workspace whose stages take milliseconds (see fake_stages), and its processes."""
 
 from __future__ import annotations
 

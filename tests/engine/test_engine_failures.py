@@ -354,7 +354,7 @@ def test_content_that_goes_and_comes_back(fake: Fake) -> None:
 def test_a_file_comes_to_a_saved_model_while_it_is_lowered(empty: Fake) -> None:
     manifest = MANIFEST.replace("keras, path: models/a.keras", "saved_model, path: models/a")
     new = str(empty.root / "models/a/new.txt")
-    text = '{"value": 1, "do": {"lower": {"edit": ["%s", "x"]}}}' % new
+    text = json.dumps({"value": 1, "do": {"lower": {"edit": [new, "x"]}}})
     empty.write(manifest, {"models/a/saved_model.pb": text})
     empty.model("b", 2)
     result = empty.build(keep_going=True)

@@ -89,8 +89,14 @@ def test_kill_9_at_random_moments(slow: Fake, tmp_path: Path, seed: int) -> None
 
 
 @pytest.mark.parametrize(
-    "at", ["convert:b:float32", "validate:a:int8", "release:a:float32@litert", "release:b:int8@litert"]
-)  # fmt: skip
+    "at",
+    [
+        "convert:b:float32",
+        "validate:a:int8",
+        "release:a:float32@litert",
+        "release:b:int8@litert",
+    ],
+)
 def test_kill_9_right_after_an_event(slow: Fake, tmp_path: Path, at: str) -> None:
     want = undisturbed(slow, tmp_path)
     process = slow.start()

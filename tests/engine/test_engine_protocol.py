@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 
 from tflbuild.engine.protocol import MAX_MESSAGE, Unpacker, pack
 
-messages = st.lists(
-    st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=50) | st.none(), max_size=4),
-    max_size=6,
-)  # fmt: skip
+values = st.integers() | st.text(max_size=50) | st.none()
+messages = st.lists(st.dictionaries(st.text(max_size=5), values, max_size=4), max_size=6)
 
 
 @given(messages, st.lists(st.integers(1, 40), min_size=1))

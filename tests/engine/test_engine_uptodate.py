@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_workspace import MANIFEST, Fake
 
 from tflbuild.api import BuildResult
+from tflbuild.engine.events import Event, TaskDone
 
 OF_A = [
     "compat:a:float32@litert", "compat:a:int8@litert", "convert:a:float32", "convert:a:int8",
@@ -55,8 +59,6 @@ def test_nothing_to_do_imports_nothing_heavy(built: Fake) -> None:
         "code = run(['build', '-q', '-C', sys.argv[2]])\n"
         "print(code, *sorted(sys.modules), file=sys.stderr)"
     )
-    import subprocess
-
     fakes = str(Path(__file__).with_name("fakes"))
     for _ in range(2):  # the first has another module path than pytest: the slow way, by digests
         done = subprocess.run(
@@ -193,8 +195,9 @@ def test_all_of_build_and_dist_deleted(built: Fake) -> None:
 
 def test_manifest_comments_and_order(built: Fake) -> None:
     models = MANIFEST.split("models:\n")[1].splitlines()
-    text = MANIFEST.split("models:\n")[0].replace("float32: {}, int8: {quantize: int8}",
-                                                   "int8: {quantize: int8}, float32: {}")  # fmt: skip
+    text = MANIFEST.split("models:\n")[0].replace(
+        "float32: {}, int8: {quantize: int8}", "int8: {quantize: int8}, float32: {}"
+    )
     built.write(text + "models:  # said otherwise\n" + "\n".join(reversed(models)) + "\n")
     result = built.build()
     nothing(result)
@@ -393,6 +396,72 @@ def test_released_are_never_hard_links(built: Fake) -> None:
     result = built.build()
     assert result.ran() == []
     assert len(built.index()) == 4
+
+
+# what changes while a build goes on is seen by the next one
+
+
+def when(task: str, do: Callable[[], Any]) -> Callable[[Event], None]:
+    """A listener that does something when a task has ended."""
+
+    def listen(event: Event) -> None:
+        if isinstance(event, TaskDone) and event.task == task:
+            do()
+
+    return listen
+
+
+@pytest.mark.parametrize("how", ["edited", "deleted"])
+def test_a_released_file_changes_during_the_build(fake: Fake, how: str) -> None:
+    path = fake.root / "dist/litert/a-int8.tflite"
+    do = path.unlink if how == "deleted" else lambda: path.write_text("edited")
+    assert fake.build(listen=when("release:a:int8@litert", do)).ok
+    assert fake.index() == ["a-float32.tflite", "b-float32.tflite", "b-int8.tflite"]
+    result = fake.build()
+    assert [(t.task, t.outcome) for t in result.tasks] == [("release:a:int8@litert", "restored")]
+    assert len(fake.index()) == 4
+    assert fake.build().done.reached_graph == 0
+
+
+def test_a_report_goes_during_the_build(fake: Fake) -> None:
+    path = fake.root / "build/reports/a/evaluate.json"
+    fake.build(listen=when("convert:a:int8", path.unlink))
+    nothing(fake.build())
+    assert path.is_file()
+
+
+def test_a_manifest_changes_during_the_build(fake: Fake) -> None:
+    without = MANIFEST.split("  b:")[0]
+    assert fake.build(listen=when("lower:a", lambda: fake.write(without))).ok
+    assert len(fake.index()) == 4
+    assert fake.build().ok
+    assert len(fake.index()) == 2
+
+
+def test_a_package_changes_during_the_build(
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "site/h5py-0.1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Name: h5py\nVersion: 0.1\n")
+    (info / "RECORD").write_text("h5py/__init__.py,,\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+
+    def upgrade() -> None:
+        (info / "METADATA").write_text("Name: h5py\nVersion: 0.2\n")
+        info.rename(info.with_name("h5py-0.2.dist-info"))
+
+    assert fake.build(listen=when("convert:a:int8", upgrade)).ok
+    assert fake.build().ran() == ["lower:a", "lower:b", "reference:a", "reference:b"]
+
+
+def test_a_stale_file_that_was_edited_is_not_in_the_index(built: Fake) -> None:
+    path = built.root / "dist/litert/b-float32.tflite"
+    path.write_text("edited")
+    built.model("b", 2, do={"sqnr": 1})
+    assert built.build(keep_going=True).exit_code == 1
+    assert path.read_text() == "edited"
+    assert built.index() == ["a-float32.tflite", "a-int8.tflite", "b-int8.tflite"]
 
 
 def test_unimportable_tensorflow(fake: Fake, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_nan_and_constant_always_fail(
     [
         (ParityLimits(sqnr=30), {"sqnr": 29.9}, "is 29.9 dB, below the limit 30 dB"),
         (ParityLimits(cosine=0.9999), {"cosine": 0.999}, "is 0.999, below the limit 0.9999"),
-        (ParityLimits(max_range_error=0.01), {"max_range_error": 0.02}, "is 0.02, above the limit 0.01"),
+        (ParityLimits(max_range_error=0.1), {"max_range_error": 0.2}, "0.2, above the limit 0.1"),
         (ParityLimits(max_abs_error=0.5), {"max_abs_error": 0.75}, "is 0.75, above the limit 0.5"),
     ],
 )  # fmt: skip

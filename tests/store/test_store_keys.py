@@ -15,11 +15,17 @@ from tflbuild.store.keys import Action, Change, compare
 
 names = st.text(min_size=1, max_size=8)
 leaves = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8)
 )
 values = st.recursive(
-    leaves, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3), max_leaves=8
-)  # fmt: skip
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=8,
+)
 texts = st.dictionaries(names, st.text(max_size=8), max_size=4)
 actions = st.builds(
     Action, names, st.integers(0, 99), st.dictionaries(names, values, max_size=4), texts, texts

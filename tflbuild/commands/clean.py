@@ -37,7 +37,7 @@ def command(ctx: click.Context, /, **own: Any) -> int:
         click.echo(f"waiting for the lock of this workspace, held by {holder}", err=True)
 
     with workspace_lock(private / "lock", waiting):
-        state = State.open(private / "state.sqlite")
+        state = State.read_only(private / "state.sqlite")
         removed = 0
         for row in state.released().values():
             path = root / row.path

@@ -67,7 +67,4 @@ def _run(request: dict[str, Any], scratch: Path) -> dict[str, tuple[str, int]]:
     out.mkdir()
     module = importlib.import_module(f"tflbuild.stages.{request['stage']}")
     module.run(Request(request["params"], inputs, out, retry=request.get("retry", False)))
-    return {
-        path.name: (file_digest(path), path.stat().st_size)
-        for path in sorted(out.iterdir())
-    }
+    return {path.name: (file_digest(path), path.stat().st_size) for path in sorted(out.iterdir())}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,7 @@ class Runner:
         self.pending: deque[Pending] = deque()
         self.running: dict[int, Pending] = {}
         self.settled: deque[Any] = deque()  # nodes that doit has not been told about
+        self.made: dict[str, Outputs] = {}  # by key: what ran in this build
         self.lost: set[str] = set()  # digests of damaged blobs
         self.postponed: set[str] = set()  # tasks that wait for those
         self.judge = Judge(graph.workspace, decider)
@@ -136,6 +137,7 @@ class Runner:
             for digest in self.lost:
                 self.state.forget_blob(digest)
                 self.store.discard(digest)
+            self.made.clear()
             self.lost.clear()
             self.postponed.clear()
             self.decider.last = self.state.tasks()
@@ -168,8 +170,8 @@ class Runner:
                 self.running.clear()
                 self.pending.clear()
                 return
-            while self.pending and len(self.running) < self.jobs and not self.stopping:
-                self._start(self.pending.popleft())
+            while len(self.running) < self.jobs and not self.stopping and (ready := self._next()):
+                self._start(ready)
             if self.running:
                 for ended in self.workers.wait():
                     self._ended(self.running.pop(ended.job.identity), ended)
@@ -250,6 +252,23 @@ class Runner:
         return Pending(node, step, decision, seen, attempts=attempts)
 
     # running
+
+    def _next(self) -> Pending | None:
+        """The next task to start. Equal actions run once: the second waits for the first and
+        takes its outputs."""
+        busy = {pending.decision.key for pending in self.running.values()}
+        while True:
+            free = (i for i, p in enumerate(self.pending) if p.decision.key not in busy)
+            index = next(free, None)
+            if index is None:
+                return None
+            pending = self.pending[index]
+            del self.pending[index]
+            made = self.made.get(pending.decision.key)
+            if made is None or pending.step.name in self.decider.forced:
+                return pending
+            decision = replace(pending.decision, verdict=RESTORE, outputs=made)
+            self._decided(pending.node, pending.step, decision)
 
     def _start(self, pending: Pending) -> None:
         step, decision = pending.step, pending.decision
@@ -339,6 +358,7 @@ class Runner:
             step.name, decision.key, decision.action.parts(), outputs, list(decision.why),
             ended.seconds, ended.max_rss,
         )  # fmt: skip
+        self.made[decision.key] = outputs
         self._settle_outputs(step, decision, outputs)
         self._done(
             TaskDone(

@@ -85,15 +85,17 @@ class State:
 
     @classmethod
     def read_only(cls, path: Path) -> State:
-        """For plan and why: also on a tree that cannot be written, also without a state yet."""
+        """For plan and why: also on a tree that cannot be written, also without a state yet or
+        with a damaged one."""
         if path.is_file():
             # A WAL database on a read-only tree can only be opened as immutable.
             for query in ("mode=ro", "immutable=1"):
                 try:
                     uri = f"{path.resolve().as_uri()}?{query}"
                     connection = sqlite3.connect(uri, uri=True)
-                    connection.execute("SELECT count(*) FROM tasks")
-                    return cls(connection, False)
+                    if _sound(connection):
+                        return cls(connection, False)
+                    connection.close()
                 except sqlite3.Error:
                     continue
         connection = sqlite3.connect(":memory:")
@@ -213,6 +215,14 @@ _COLUMNS = {
     "files": "path, size, mtime, ctime, inode, seen, digest",
     "released": "artifact, target, path, sha256, size",
 }
+
+
+def _sound(connection: sqlite3.Connection) -> bool:
+    """The file is whole and of our shape."""
+    for table, columns in _COLUMNS.items():
+        if columns != ", ".join(r[1] for r in connection.execute(f"PRAGMA table_info({table})")):
+            return False
+    return bool(connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

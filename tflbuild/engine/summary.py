@@ -11,6 +11,8 @@ from tflbuild.graph import Artifact, Graph, Step, artifacts_of
 from tflbuild.manifest.model import Workspace
 from tflbuild.store.local import Store
 
+NOT_REACHED = "not reached: another task failed first"
+
 
 def summary_path(workspace: Workspace) -> str:
     return f"{workspace.build_dir}/reports/summary.json"
@@ -33,14 +35,15 @@ def write_summary(
         name = str(artifact)
         step = graph.steps.get(f"release:{artifact}")
         row = released.get(name)
-        if step is None or step.name not in result.outcomes:
+        reasons = [] if step is None else blockers(graph, result, step)
+        if step is None or (step.name not in result.outcomes and not reasons):
             old = entries.get(name) if isinstance(entries, dict) else None
             summary[name] = old or _entry(artifact, "released" if row else "not built", row, [])
         elif result.passed(step.name):
             summary[name] = _entry(artifact, "released", row, warnings(graph, result, step))
         else:
             status = "stale" if row else "not released"
-            summary[name] = _entry(artifact, status, row, blockers(graph, result, step))
+            summary[name] = _entry(artifact, status, row, reasons or [NOT_REACHED])
     text = json.dumps({"version": 1, "artifacts": summary}, indent=1, sort_keys=True) + "\n"
     store.write(full, text.encode())
     return path
@@ -72,7 +75,7 @@ def needs(graph: Graph, step: Step) -> list[str]:
 
 
 def blockers(graph: Graph, result: Result, step: Step) -> list[str]:
-    """What kept an artifact from being released, a line each."""
+    """What kept an artifact from being released, a line each; none: it was not reached."""
     lines = []
     for name in needs(graph, step):
         verdict = result.verdicts.get(name)
@@ -80,7 +83,7 @@ def blockers(graph: Graph, result: Result, step: Step) -> list[str]:
             lines += [f"{name}: {finding.message}" for finding in verdict.failures]
         elif result.outcomes.get(name) == "failed":
             lines.append(f"{name}: {result.reasons.get(name, 'failed')}")
-    return lines or ["not reached: another task failed first"]
+    return lines
 
 
 def warnings(graph: Graph, result: Result, step: Step) -> list[str]:

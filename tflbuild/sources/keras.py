@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tflbuild.errors import TaskError
+from tflbuild.errors import TaskError, one_line
 from tflbuild.sources.base import Loaded, Tensors, TensorSpec
 
 NAME = "keras"
@@ -33,14 +33,14 @@ def _load_model(path: Path) -> tuple[Any, str]:
     try:
         return keras.models.load_model(path, compile=False), "keras"
     except Exception as error:
-        first = _line(error)
+        first = one_line(error)
     import tf_keras
 
     try:
         return tf_keras.models.load_model(path, compile=False), "tf_keras"
     except Exception as error:
         raise TaskError(
-            f"neither Keras 3 ({first}) nor tf_keras ({_line(error)}) can load it"
+            f"neither Keras 3 ({first}) nor tf_keras ({one_line(error)}) can load it"
         ) from error
 
 
@@ -141,7 +141,3 @@ def _unique(names: Sequence[str]) -> list[str]:
             free = f"{name}_{count}"
         result.append(free)
     return result
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tflbuild.errors import TaskError
+from tflbuild.errors import TaskError, one_line
 from tflbuild.sources.base import Loaded, Tensors, TensorSpec
 
 NAME = "saved_model"
@@ -36,14 +36,14 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     try:
         proto = loader_impl.parse_saved_model(str(path))
     except Exception as error:
-        raise TaskError(f"not a readable SavedModel: {_line(error)}") from error
+        raise TaskError(f"not a readable SavedModel: {one_line(error)}") from error
     known = [sorted(graph.meta_info_def.tags) for graph in proto.meta_graphs]
     if sorted(tags) not in known:
         raise TaskError(f"no graph with tags {tags}; the SavedModel has {known}: set source.tags")
     try:
         root = tf.saved_model.load(str(path), tags=tags)
     except Exception as error:
-        raise TaskError(f"TensorFlow cannot load the SavedModel: {_line(error)}") from error
+        raise TaskError(f"TensorFlow cannot load the SavedModel: {one_line(error)}") from error
     if key not in root.signatures:
         names = sorted(k for k in root.signatures if not k.startswith("__"))
         raise TaskError(f"no signature {key!r}; the SavedModel has {names}: set source.signature")
@@ -74,7 +74,3 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
         save=save,
         keep_alive=root,
     )
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:400]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tflbuild.errors import one_line
 from tflbuild.stages.base import Request
 
 VERSION = 1
@@ -33,5 +34,5 @@ def load_problem(data: bytes) -> str:
     try:
         Interpreter(model_content=data, num_threads=1).allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        return " ".join(str(error).split())[:300]
+        return one_line(error)
     return ""

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tflbuild.errors import TaskError
+from tflbuild.errors import TaskError, one_line
 from tflbuild.sources import FORMATS
 from tflbuild.sources.base import Loaded
 from tflbuild.stages.base import Request
@@ -279,7 +279,7 @@ def export(
     except TaskError:
         raise
     except Exception as error:
-        text = " ".join(str(error).split())[:400]
+        text = one_line(error)
         raise TaskError(f"the model cannot be exported as a SavedModel: {text}") from error
 
 

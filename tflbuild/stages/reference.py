@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from tflbuild import data
-from tflbuild.errors import TaskError
+from tflbuild.errors import TaskError, one_line
 from tflbuild.stages import lower
 from tflbuild.stages.base import Request
 
@@ -48,7 +48,7 @@ def run(request: Request) -> None:
         except tf.errors.OpError as error:
             # What lies between is the place in a graph that nobody wrote.
             said = str(error.message).split("<stack traces unavailable>")[-1].split("[[")[0]
-            text = " ".join(said.split())[:300]
+            text = one_line(said)
             raise TaskError(f"the source itself fails on the test data: {text}") from error
         for rows, tensor in zip(collected, results, strict=True):
             rows.append(tensor.numpy())

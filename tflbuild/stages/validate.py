@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tflbuild import data
-from tflbuild.errors import TaskError
+from tflbuild.errors import TaskError, one_line
 from tflbuild.stages.base import Request
 from tflbuild.stages.reference import join
 
@@ -97,7 +97,8 @@ class File:
             self._interpreter = Interpreter(model_path=str(path), num_threads=1)
             self._runner = self._interpreter.get_signature_runner(interface["signature"])
         except (ValueError, RuntimeError) as error:
-            raise TaskError(f"the LiteRT interpreter refuses the file: {_line(error)}") from error
+            text = one_line(error)
+            raise TaskError(f"the LiteRT interpreter refuses the file: {text}") from error
 
     def run(self, samples: data.Samples) -> dict[str, Array]:
         """The outputs by name, dequantized, samples along the first axis.
@@ -115,7 +116,7 @@ class File:
                 if self.state_tensors:
                     self._interpreter.reset_all_variables()
             except (ValueError, RuntimeError) as error:
-                raise TaskError(f"the LiteRT interpreter failed: {_line(error)}") from error
+                raise TaskError(f"the LiteRT interpreter failed: {one_line(error)}") from error
             for name, rows in collected.items():
                 rows.append(dequantize(result[name], outs[name]))
         stacked = data.is_stacked(samples, self.interface["inputs"])
@@ -281,9 +282,7 @@ def accuracy(
 
 def _share(scores: Array, labels: Array) -> float:
     flat = scores.reshape(len(scores), -1)
-    classes = flat.argmax(axis=1) if flat.shape[1] > 1 else (flat[:, 0] > 0.5)
+    classes: Array = flat[:, 0] > 0.5
+    if flat.shape[1] > 1:
+        classes = flat.argmax(axis=1)
     return float((classes == labels).mean())
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]

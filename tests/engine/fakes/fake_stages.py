@@ -82,7 +82,7 @@ def convert(request: Request) -> None:
     suffer("convert", model.get("do", {}), request)
     line = f"{model['value']} {request.params['quantize']} {request.params['io']}\n"
     (request.out / "model.tflite").write_text(line * 20_000)
-    request.write_json("convert.json", {"retry": request.retry, "sqnr": model.get("sqnr", 90)})
+    request.write_json("convert.json", {"retry": request.retry, "warnings": []})
 
 
 def compat(request: Request) -> None:
@@ -99,7 +99,9 @@ def validate(request: Request) -> None:
         "max_range_error": 0.0,
     }  # fmt: skip
     real = request.params["data"] != "random"
-    request.write_json("validate.json", {"representative": real, "parity": [parity], "metrics": {}})
+    request.write_json(
+        "validate.json", {"representative": real, "parity": [parity], "metrics": {}, "warnings": []}
+    )
 
 
 def install() -> None:
