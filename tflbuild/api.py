@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tflbuild.engine.build import Options
+from tflbuild.engine.build import PRIVATE, Options
 from tflbuild.engine.build import build as _build
 from tflbuild.engine.events import BuildDone, Event, GateDone, TaskDone
+from tflbuild.engine.state import Released, State
 from tflbuild.gates import Verdict
 from tflbuild.manifest.model import Workspace
 
@@ -105,7 +107,7 @@ def build(
         hear,
     )
     root = manifest.parent.resolve()
-    rows = outcome.released
+    rows = outcome.released if outcome.result is not None else _released(root)
     return BuildResult(
         outcome.exit_code,
         outcome.done,
@@ -116,6 +118,12 @@ def build(
             for name, row in sorted(rows.items())
         },
     )
+
+
+def _released(root: Path) -> Mapping[str, Released]:
+    """What lies in `dist/` after a build that found nothing to do, and so opened no state."""
+    with closing(State.read_only(root / PRIVATE / "state.sqlite")) as state:
+        return state.released()
 
 
 def _manifest(path: str | os.PathLike[str]) -> Path:

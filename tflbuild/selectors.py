@@ -122,8 +122,10 @@ def _path(
     path = os.path.relpath(full, workspace.root)
     found = []
     for model in workspace.models:
-        read = _reads(model)
-        if any(_related(path, other) for other in read):
+        # Positions name a manifest relative to the current folder, or else to the root.
+        declared_in = {os.path.realpath(base / model.position.file)
+                       for base in (cwd, workspace.root)}  # fmt: skip
+        if full in declared_in or any(_related(path, other) for other in _reads(model)):
             found.append((model, final_tasks(workspace, model, until)))
             continue
         tasks = [
@@ -143,7 +145,6 @@ def _reads(model: Model) -> list[str]:
             paths += [data.npz] if data.npz else []
             paths += [path for _, path in data.npy]
             paths += [data.labels.path] if data.labels else []
-    # The model's own manifest, which the position names relative to where the person stands.
     return paths
 
 

@@ -300,8 +300,8 @@ def test_a_file_where_a_folder_should_be(fake: Fake) -> None:
     (fake.root / "dist/litert").write_text("in the way")
     result = fake.build(keep_going=True)
     assert result.exit_code == 1
-    reason = next(t.reason for t in result.tasks if t.outcome == "failed")
-    assert "dist/litert/a-float32.tflite cannot be written" in reason
+    reasons = {t.task: t.reason for t in result.tasks if t.outcome == "failed"}
+    assert "dist/litert/a-int8.tflite cannot be written" in reasons["release:a:int8@litert"]
     (fake.root / "dist/litert").unlink()
     (fake.root / "dist/litert/a-int8.tflite").mkdir(parents=True)
     result = fake.build(keep_going=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -134,3 +135,21 @@ def test_until(loaded: Workspace) -> None:
 def test_one_that_matches_nothing_spoils_the_rest(loaded: Workspace) -> None:
     with pytest.raises(UsageError, match="nothing matches 'nope'"):
         tasks(loaded, "kws", "nope")
+
+
+def test_a_manifest_selects_the_models_that_it_declares(empty: Fake) -> None:
+    empty.write(
+        MANIFEST + "include: [models/more/tflbuild.yaml]\n",
+        {
+            "models/kws.keras": "",
+            "models/more/kws2.keras": "",
+            "models/tree/saved_model.pb": "",
+            "data/c.npz": "",
+            "models/more/tflbuild.yaml": "models:\n  extra: {source: {format: keras, path: kws2.keras}}",
+        },
+    )
+    for cwd in (".", "models"):
+        loaded = load_workspace(empty.root / "tflbuild.yaml", empty.root / cwd)
+        own = os.path.relpath(empty.root / "models/more/tflbuild.yaml", empty.root / cwd)
+        found = select(loaded, (own,), "release", empty.root / cwd)
+        assert found.models == ("extra",)
