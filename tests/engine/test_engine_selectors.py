@@ -138,6 +138,7 @@ def test_one_that_matches_nothing_spoils_the_rest(loaded: Workspace) -> None:
 
 
 def test_a_manifest_selects_the_models_that_it_declares(empty: Fake) -> None:
+    more = "models: {extra: {source: {format: keras, path: kws2.keras}}}"
     empty.write(
         MANIFEST + "include: [models/more/tflbuild.yaml]\n",
         {
@@ -145,7 +146,7 @@ def test_a_manifest_selects_the_models_that_it_declares(empty: Fake) -> None:
             "models/more/kws2.keras": "",
             "models/tree/saved_model.pb": "",
             "data/c.npz": "",
-            "models/more/tflbuild.yaml": "models:\n  extra: {source: {format: keras, path: kws2.keras}}",
+            "models/more/tflbuild.yaml": more,
         },
     )
     for cwd in (".", "models"):
