@@ -7,9 +7,12 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    from tflbuild.cli import run
+    try:
+        from tflbuild.cli import run
 
-    sys.exit(run(sys.argv[1:]))
+        sys.exit(run(sys.argv[1:]))
+    except KeyboardInterrupt:  # before the command line's own boundary stands
+        sys.exit(130)
 
 
 if __name__ == "__main__":

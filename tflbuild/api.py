@@ -65,7 +65,7 @@ def load(path: str | os.PathLike[str] = ".") -> Workspace:
 
 def build(
     path: str | os.PathLike[str] = ".",
-    selectors: Iterable[str] = (),
+    selectors: str | Iterable[str] = (),
     *,
     until: str = "release",
     jobs: int = 0,
@@ -78,7 +78,7 @@ def build(
 
     Args:
         path: a manifest file, or a folder in or above which one lies.
-        selectors: as on the command line; none: everything.
+        selectors: one or several, as on the command line; none: everything.
         until: "release", or "validate" or "evaluate" to stop after that stage and its gate.
         jobs: actions at once; 0: one for each core.
         keep_going: go on with what does not depend on a failed task.
@@ -100,10 +100,11 @@ def build(
         if listen is not None:
             listen(event)
 
+    wanted = (selectors,) if isinstance(selectors, str) else tuple(selectors)
     manifest = _manifest(path)
     outcome = _build(
         manifest,
-        Options(tuple(selectors), until, jobs, keep_going, force, Path.cwd(), pool),
+        Options(wanted, until, jobs, keep_going, force, Path.cwd(), pool),
         hear,
     )
     root = manifest.parent.resolve()

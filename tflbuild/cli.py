@@ -11,10 +11,14 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tflbuild import __version__, errors
+
+if TYPE_CHECKING:
+    from tflbuild.manifest.model import Workspace
 
 
 @dataclass
@@ -78,9 +82,9 @@ class Verbs(click.Group):
             from difflib import get_close_matches
 
             near = get_close_matches(args[0], COMMANDS, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
             raise click.UsageError(
-                f"no command {args[0]!r}{hint} To build a model: tflbuild build {args[0]}"
+                f"no command {args[0]!r}; {hint} (to build a model: tflbuild build MODEL)"
             )
         return super().resolve_command(ctx, args)
 
@@ -126,6 +130,15 @@ def settings(ctx: click.Context, own: dict[str, object]) -> Settings:
         bool(value("verbose")),
         str(value("format_") or "text"),
     )
+
+
+def warn_of_stray_manifest(common: Settings, workspace: Workspace) -> None:
+    """Say it when somebody stands beside a manifest that no other includes."""
+    from tflbuild.manifest.root import stray_manifest
+
+    stray = None if common.manifest else stray_manifest(workspace, common.directory)
+    if stray is not None and not common.quiet:
+        click.echo(f"warning: {stray}", err=True)
 
 
 def with_verb(arguments: Sequence[str]) -> list[str]:

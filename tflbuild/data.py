@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tflbuild.errors import TaskError
+from tflbuild.errors import TaskError, one_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Spec = Mapping[str, Any]  # an entry of interface.json: name, dtype, shape
 
 OUTLIERS = 20  # a range this many times that of 99.8 % of the values is worth a warning
+
+_OBJECTS = "Object arrays"  # how NumPy begins when it refuses one
+_NO_OBJECTS = "holds Python objects; save plain numbers"
 
 
 @dataclass(frozen=True)
@@ -216,18 +219,38 @@ def _open(path: Path, what: str) -> Any:
 
     try:
         return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise TaskError(f"{what} data: {path.name} is not a NumPy file: {reason}") from error
+    except OSError as error:
+        raise TaskError(
+            f"{what} data: {path.name} cannot be read: {error.strerror or error}"
+        ) from error
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        if _OBJECTS in str(error):
+            raise TaskError(f"{what} data: {path.name} {_NO_OBJECTS}") from error
+        with path.open("rb") as stream:
+            start = stream.read(6)
+        if start.startswith((b"\x93NUMPY", b"PK")):
+            raise TaskError(
+                f"{what} data: {path.name} is damaged: {one_line(error, 200)}"
+            ) from error
+        # NumPy's own words recommend to load it as a pickle, which runs what it holds.
+        raise TaskError(
+            f"{what} data: {path.name} is not a NumPy file; write it with numpy.save (.npy) or"
+            " numpy.savez (.npz)"
+        ) from error
 
 
 def _member(archive: Any, name: str, what: str, shown: str) -> Array:
     try:
-        array: Array = archive[name]
-        return array
+        array: Any = archive[name]
     except Exception as error:  # zlib, zip, pickle refused, a header that lies
-        reason = " ".join(str(error).split())[:200]
+        if _OBJECTS in str(error):
+            raise TaskError(f"{what} data: {shown}: array {name!r} {_NO_OBJECTS}") from error
+        reason = one_line(error, 200)
         raise TaskError(f"{what} data: {shown}: array {name!r} is damaged: {reason}") from error
+    if isinstance(array, bytes):  # what NumPy gives for a member that is something else
+        raise TaskError(f"{what} data: {shown}: {name!r} is not an array")
+    result: Array = array
+    return result
 
 
 def _labels(key: str | None, files: Mapping[str, Path], what: str) -> Array:
@@ -243,13 +266,47 @@ def _labels(key: str | None, files: Mapping[str, Path], what: str) -> Array:
                 f" (it has {sorted(archive.files)})"
             )
         array = _member(archive, key, what, files["npz"].name)
-    if array.ndim == 2 and array.shape[1] > 1:  # one-hot
+    if array.dtype.kind not in "iubf" or not array.ndim:
+        raise TaskError(_label_forms(array, what))
+    if array.dtype.kind == "f":
+        _refuse_label(~np.isfinite(array), array, "is NaN or infinite", what)
+        _refuse_label(array != np.floor(array), array, "is not a whole number", what)
+        _refuse_label(np.abs(array) > 2.0**53, array, "is no class number", what)
+    if array.ndim == 2 and array.shape[1] > 1:
+        hot = ((array == 0) | (array == 1)).all(axis=1) & (array.sum(axis=1) == 1)
+        if not hot.all():
+            row = int(np.argmin(hot))
+            raise TaskError(
+                f"{what} data: labels of shape {list(array.shape)} must be one-hot, but row {row}"
+                " does not hold exactly one 1 and else 0; or give class numbers (N,)"
+            )
         array = array.argmax(axis=1)
-    array = array.reshape(len(array), -1)
-    if array.shape[1] != 1 or array.dtype.kind not in "iubf":
-        raise TaskError(f"{what} data: labels must be class numbers (N,) or one-hot (N, classes)")
-    result: Array = np.asarray(array[:, 0]).astype(np.int64)
+    if array.size != len(array):
+        raise TaskError(_label_forms(array, what))
+    result: Array = array.reshape(-1).astype(np.int64)
     return result
+
+
+def _label_forms(array: Array, what: str) -> str:
+    return (
+        f"{what} data: labels must be class numbers (N,) or one-hot (N, classes), not"
+        f" {array.dtype} of shape {list(array.shape)}"
+    )
+
+
+def _refuse_label(bad: Array, array: Array, why: str, what: str) -> None:
+    """TaskError for the first label that is `bad`."""
+    if bad.any():
+        sample = int(bad.reshape(len(array), -1).any(axis=1).argmax())
+        value = float(array[bad].flat[0])
+        raise TaskError(
+            f"{what} data: the label {value:g} of sample {sample} {why}; labels are class numbers"
+        )
+
+
+def shape_text(shape: Sequence[int | None]) -> str:
+    """A shape for people: `[?, 12]`."""
+    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
 
 
 def _check(array: Array, spec: Spec, what: str) -> None:
@@ -271,7 +328,7 @@ def _check(array: Array, spec: Spec, what: str) -> None:
     if not fits:
         raise TaskError(
             f"{what} data: input {name!r} has shape {list(array.shape)}; the model takes"
-            f" {['?' if d is None else d for d in shape]}, samples along the first axis"
+            f" {shape_text(shape)}, samples along the first axis"
         )
 
 
@@ -290,9 +347,8 @@ def _random(params: Mapping[str, Any], inputs: Sequence[Spec]) -> Samples:
     for spec in inputs:
         name, shape = spec["name"], spec["shape"]
         if any(size is None for size in shape[1:]):
-            dimensions = ["?" if size is None else size for size in shape]
             raise TaskError(
-                f"random data: input {name!r} has dynamic dimensions {dimensions};"
+                f"random data: input {name!r} has dynamic dimensions {shape_text(shape)};"
                 " pin them under inputs: or declare real data"
             )
         full = (count, *(size or 1 for size in shape[:1]), *shape[1:]) if stacked else (

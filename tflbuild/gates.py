@@ -147,7 +147,7 @@ def validate_gate(
                 f" {source - number:.4f}, max_drop is {limits.max_drop:g}",
             )
     for warning in dict.fromkeys(warnings):
-        found.warn("stage", warning)
+        found.warn("data" if warning.endswith("not representative") else "stage", warning)
     if not measured["representative"]:
         found.warn("data", "measured on random data, which is not representative")
     return found.verdict()

@@ -91,10 +91,31 @@ class Step:
         return list(dict.fromkeys([*(port.task for port in self.ports), *self.gates]))
 
 
+def report_of(task: str) -> str | None:
+    """Where a task's report lies below the reports folder; None for one without."""
+    stage, _, rest = task.partition(":")
+    if stage not in ("evaluate", "compat", "validate"):
+        return None
+    return f"{rest.replace(':', '/')}/{stage}.json"
+
+
 @dataclass(frozen=True)
 class Graph:
     workspace: Workspace
     steps: Mapping[str, Step]
+
+    def needed(self, tasks: Iterable[str]) -> list[str]:
+        """All tasks that `tasks` stand on and those themselves, producers first."""
+        order: dict[str, None] = {}
+        stack = [(name, False) for name in reversed(list(tasks))]
+        while stack:
+            name, ready = stack.pop()
+            if ready:
+                order[name] = None
+            elif name not in order:
+                stack.append((name, True))
+                stack += [(other, False) for other in reversed(self.steps[name].depends)]
+        return list(order)
 
     def artifacts(self) -> list[Artifact]:
         return [step.artifact for step in self.steps.values() if step.stage == "release"]
@@ -133,7 +154,7 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
              request=source.request),
         Step(f"evaluate:{name}", "evaluate", model, modules=evaluate.MODULES,
              ports=(_lowered(name),), request=_retry(source),
-             report=f"{name}/evaluate.json"),
+             report=report_of(f"evaluate:{name}")),
     ]  # fmt: skip
     for optimization in model.optimizations:
         steps += optimization_steps(workspace, model, optimization, source, test_params, test_files)
@@ -214,7 +235,6 @@ def optimization_steps(
     for profile, targets in sorted(profiles.items()):
         suffix = "" if profile == "builtin" else f"+{profile}"
         pair = f"{model.name}:{optimization.name}{suffix}"
-        folder = f"{model.name}/{optimization.name}{suffix}"
         params: dict[str, Any] = {
             "quantize": optimization.quantize, "io": optimization.io, "profile": profile,
         }  # fmt: skip
@@ -241,7 +261,7 @@ def optimization_steps(
                 Port(f"lower:{model.name}", ("interface.json",)),
                 Port(f"reference:{model.name}", ("reference.json", "output.*.npy")),
             ),
-            report=f"{folder}/validate.json",
+            report=report_of(validate_task),
         ))  # fmt: skip
         for target in targets:
             compat_task = f"compat:{model.name}:{optimization.name}@{target}"
@@ -249,7 +269,7 @@ def optimization_steps(
                 compat_task, "compat", model, optimization, target, modules=compat.MODULES,
                 params={"runtime": workspace.targets[target].runtime},
                 ports=(Port(convert_task, ("model.tflite",)),),
-                report=f"{model.name}/{optimization.name}@{target}/compat.json",
+                report=report_of(compat_task),
             ))  # fmt: skip
             steps.append(Step(
                 f"release:{model.name}:{optimization.name}@{target}", "release",

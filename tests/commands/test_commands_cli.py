@@ -48,7 +48,7 @@ def test_check_counts_what_the_manifests_declare(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("check") == 0
-    assert capsys.readouterr().out == "1 manifests, 2 models, 3 artifacts: no error\n"
+    assert capsys.readouterr().out == "1 manifest, 2 models, 3 artifacts: no error\n"
 
 
 def test_check_as_json_names_every_artifact(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,13 +152,13 @@ def test_plan_of_a_new_workspace_runs_what_it_can_key_and_waits_for_the_rest(
 def test_a_dry_run_prints_the_plan(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("-n") == 0
     out = capsys.readouterr().out
-    assert "run        lower:kws  never built" in out
+    assert "run        lower:kws  not built before" in out
     assert not (root / ".tflbuild").exists()
 
 
 def test_why_of_a_task_that_was_never_built(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("why", "lower:vision") == 0
-    assert capsys.readouterr().out == "lower:vision: run\n  never built\n"
+    assert capsys.readouterr().out == "lower:vision: run\n  not built before\n"
 
 
 def test_graph_tells_data_from_gates(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -241,3 +241,35 @@ def test_clean_removes_what_tflbuild_made_and_nothing_else(
     assert run("clean") == 0
     assert mine.read_text() == "keep me"
     assert not (root / "build").exists()
+
+
+def test_clean_leaves_what_others_put_into_the_build_folder(root: Path) -> None:
+    others = [root / "build/logs/cmake.log", root / "build/reports/tests/index.html"]
+    ours = [root / "build/logs/lower:kws.log", root / "build/reports/kws/evaluate.json"]
+    for path in (*others, *ours):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    assert run("clean") == 0
+    assert [path.exists() for path in others] == [True, True]
+    assert [path.exists() for path in ours] == [False, False]
+    assert not (root / "build/reports/kws").exists()
+
+
+def test_a_manifest_that_takes_no_part_is_said(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "nested").mkdir()
+    (root / "nested/tflbuild.yaml").write_text("version: 1\n")
+    assert run("-C", "nested", "check") == 0
+    assert "warning: nested/tflbuild.yaml takes no part" in capsys.readouterr().err
+    assert run("-C", "models", "check") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_graph_of_one_artifact_holds_what_it_needs_alone(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("graph", "kws:int8", "--format", "json") == 0
+    tasks = [task["task"] for task in json.loads(capsys.readouterr().out)["tasks"]]
+    assert len(tasks) == 7
+    assert not any("float32" in task for task in tasks)

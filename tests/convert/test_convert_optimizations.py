@@ -132,7 +132,9 @@ models:
     for optimization in ("int8", "int8_io"):
         measured = workspace.report(f"small/{optimization}/validate.json")["measured"]
         assert 0.4 < measured["saturated"]["x"] < 0.6
-        assert "outside the range of the calibration data" in measured["warnings"][0]
+        assert (
+            "outside the range that the file's quantized input can hold" in measured["warnings"][0]
+        )
 
 
 def test_calibration_on_the_saved_model_road(workspace: WorkspaceFolder, models: Path) -> None:

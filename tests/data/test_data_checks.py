@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tflbuild import data
+from tflbuild.conversion import Lowered
 from tflbuild.errors import TaskError
-from tflbuild.stages import convert
+from tflbuild.optimizations import QUANTIZATIONS
+from tflbuild.stages import convert, validate
 from tflbuild.stages.base import Request
 
 X = {"name": "x", "dtype": "float32", "shape": [None, 2]}
@@ -59,7 +63,7 @@ def test_good_data_and_what_is_known_of_it(tmp_path: Path) -> None:
 BAD: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"x": floats(0, 2)}, {}, "holds no sample"),
     ({"x": floats(3, 2)}, {"samples": 4}, "holds 3 samples, fewer than samples: 4"),
-    ({"x": floats(3, 5)}, {}, re.escape("shape [3, 5]; the model takes ['?', 2]")),
+    ({"x": floats(3, 5)}, {}, re.escape("shape [3, 5]; the model takes [?, 2], samples")),
     ({"x": floats(3)}, {}, re.escape("has shape [3]")),
     ({"x": np.float32(3)}, {}, "has shape"),
     ({"x": floats(3, 1, 5, 2)}, {}, "has shape"),
@@ -78,7 +82,7 @@ BAD: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {"labels": True, "label_key": "y"},
         "labels must be class numbers",
     ),
-    ({"x": np.array([{}, {}], object)}, {}, "array 'x' is damaged: Object arrays"),
+    ({"x": np.array([{}, {}], object)}, {}, "'x' holds Python objects; save plain numbers$"),
 ]
 
 
@@ -109,6 +113,37 @@ def test_one_hot_and_column_labels(tmp_path: Path) -> None:
         samples = load(tmp_path, {"x": floats(3, 2), "y": labels}, **params)
         assert samples.labels is not None
         assert samples.labels.tolist() == [2, 0, 1]
+
+
+BAD_LABELS: list[tuple[Any, str]] = [
+    (np.array([0, 1, 2]) + 0.4, r"label 0.4 of sample 0 is not a whole number"),
+    (np.array([0, np.nan, 2]), r"label nan of sample 1 is NaN or infinite"),
+    (np.array([0, 1, -np.inf], "f"), r"of sample 2 is NaN or infinite"),
+    (np.array([[0], [1], [1.5]]), r"label 1.5 of sample 2 is not a whole number"),
+    (np.array([0, 1e300, 1]), r"label 1e\+300 of sample 1 is no class number"),
+    (np.eye(3)[[0, 1, 1]] * 2, r"row 0 does not hold exactly one 1"),
+    (np.array([[0, 1], [1, 1], [1, 0]]), r"\[3, 2\] must be one-hot, but row 1"),
+    (np.array([[0, 1], [1, 0], [0, 0]]), r"but row 2"),
+    (np.array([[2, -1], [1, 0], [0, 1]]), r"but row 0"),
+    (np.array([[0.2, 0.8], [1, 0], [0, 1]]), r"label 0.2 of sample 0 is not a whole"),
+    (np.eye(3).reshape(3, 3, 1), r"labels must be class numbers .*, not float64 of shape"),
+    (np.array(1), r"not int64 of shape \[\]"),
+    (np.zeros(0), r"0 labels for 3 samples"),
+    (np.array([["a", "b"]] * 3), r"not <U1 of shape \[3, 2\]"),
+]
+
+
+@pytest.mark.parametrize(("labels", "says"), BAD_LABELS, ids=[says for _, says in BAD_LABELS])
+def test_labels_that_are_no_classes(tmp_path: Path, labels: Any, says: str) -> None:
+    with refused(says):
+        load(tmp_path, {"x": floats(3, 2), "y": labels}, labels=True, label_key="y")
+
+
+def test_bool_one_hot(tmp_path: Path) -> None:
+    labels = np.eye(3, dtype=bool)[[2, 0, 1]]
+    samples = load(tmp_path, {"x": floats(3, 2), "y": labels}, labels=True, label_key="y")
+    assert samples.labels is not None
+    assert samples.labels.tolist() == [2, 0, 1]
 
 
 def test_big_endian_is_the_same_type(tmp_path: Path) -> None:
@@ -172,7 +207,7 @@ def test_files_that_are_not_what_they_should_be(tmp_path: Path) -> None:
         "text": b"x, y\n1, 2\n",
         "cut": good[: len(good) // 2],
         "flipped": good[:140] + bytes(b ^ 255 for b in good[140:150]) + good[150:],
-        "pickle": b"\x80\x04]\x94.",
+        "unsafe": b"\x80\x04]\x94.",
         "folder": None,
     }.items():
         path = tmp_path / name
@@ -180,9 +215,19 @@ def test_files_that_are_not_what_they_should_be(tmp_path: Path) -> None:
             path.mkdir()
         else:
             path.write_bytes(content)
-        with refused("is not a NumPy file|is damaged") as caught:
+        with refused("is not a NumPy file|is damaged|cannot be read: Is a dir") as caught:
             data.load(npz, {"npz": path}, [X], "test")
         assert "\n" not in str(caught.value)
+        assert "pickle" not in str(caught.value)
+    with refused("text is not a NumPy file; write it with numpy.save"):
+        data.load(npz, {"npz": tmp_path / "text"}, [X], "test")
+    np.save(tmp_path / "o.npy", np.array([{}, {}], object))
+    with refused("o.npy holds Python objects; save plain numbers$"):
+        data.load(npy, {"npy.": tmp_path / "o.npy"}, [X], "test")
+    with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:
+        archive.writestr("x", "no array")
+    with refused("'x' is not an array"):
+        data.load(npz, {"npz": tmp_path / "other.npz"}, [X], "test")
 
 
 def test_random_data(tmp_path: Path) -> None:
@@ -201,7 +246,7 @@ def test_random_data(tmp_path: Path) -> None:
     assert not (other.arrays["x"] == x).all()
     with refused("leave the range of input 'b'"):
         data.load(params, {}, [{"name": "b", "dtype": "uint8", "shape": [None]}], "test")
-    with refused(r"dynamic dimensions \['\?', '\?'\]"):
+    with refused(r"dynamic dimensions \[\?, \?\];"):
         data.load(params, {}, [{**X, "shape": [None, None]}], "test")
     with refused("is string; declare real data"):
         data.load(params, {}, [{**X, "dtype": "string"}], "test")
@@ -300,3 +345,48 @@ def test_bad_calibration_stops_before_the_converter(
     )
     with pytest.raises(Ran) if good else refused("calibration data: input 'x' is constant"):
         convert.run(request)
+
+
+@pytest.mark.parametrize("random", [True, False])
+def test_random_calibration_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, random: bool
+) -> None:
+    lowered = Lowered(tmp_path / "lowered.pb", {"inputs": [X], "quantization_aware": False})
+    monkeypatch.setattr(convert, "open_lowered", lambda request: lowered)
+    monkeypatch.setattr(convert, "make_converter", lambda lowered: None)
+    monkeypatch.setitem(QUANTIZATIONS, "int8", Calibrating)
+    monkeypatch.setattr(convert, "run_converter", lambda converter: b"")
+    monkeypatch.setattr(convert, "finish", lambda lowered, raw: b"")
+    monkeypatch.setattr(convert, "check", lambda *_: {"warnings": []})
+    np.savez(tmp_path / "c.npz", x=floats(4, 2))
+    calibration: dict[str, Any] = {"kind": "npz"}
+    if random:
+        calibration = {"kind": "random", "seed": 0, "samples": 4, "low": 0.0, "high": 1.0}
+    convert.run(
+        Request(
+            {"quantize": "int8", "io": "int8", "calibration": calibration},
+            {"calibration.npz": tmp_path / "c.npz"},
+            tmp_path,
+        )
+    )
+    report = json.loads((tmp_path / "convert.json").read_text())
+    told = ["calibrated on random data, which is not representative"]
+    assert report["warnings"] == (told if random else [])
+    assert report["calibration"]["representative"] is not random
+
+
+class Calibrating:
+    TRAINED_RANGES = False
+    CALIBRATES = True
+
+    @staticmethod
+    def configure(*_: Any) -> None:
+        pass
+
+
+def test_saturation_is_told_of_the_files_own_range() -> None:
+    (warning,) = validate._warnings({"x": 0.25, "y": 0.001}, 0)
+    assert warning.startswith(
+        "25.0% of the test values of input 'x' lie outside the range that the file's quantized"
+        " input can hold"
+    )

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 from workspace_folder import WorkspaceFolder
 
 from tflbuild import cli, schemas
-from tflbuild.engine.events import Event, Note, TaskStarted
+from tflbuild.engine.events import BuildStarted, Event, Note, TaskStarted
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REPORTS = ("compat", "evaluate", "events", "index", "plan", "summary", "validate")
@@ -71,7 +71,9 @@ def test_refuses_what_is_something_else(name: str) -> None:
 
 
 def lines(events: list[Event]) -> list[Any]:
-    return [event.as_json() for event in events if not isinstance(event, TaskStarted)]
+    return [
+        event.as_json() for event in events if not isinstance(event, (BuildStarted, TaskStarted))
+    ]
 
 
 @pytest.mark.convert

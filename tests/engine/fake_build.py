@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -28,4 +29,6 @@ class FakePool(zygote.ZygotePool):
 
 if __name__ == "__main__":
     zygote.ZYGOTES = {"tf": FAKES, "lite": FAKES}
+    # A job in the background (as a CI may run the tests) hands on SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))

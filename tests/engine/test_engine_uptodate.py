@@ -88,8 +88,8 @@ def test_one_model_of_several(built: Fake) -> None:
     assert result.ran() == OF_A
     assert result.done.reached_graph == 11  # the other model never got to doit
     why = {t.task: t.why for t in result.tasks}
-    assert why["lower:a"] == ("source/model.keras changed",)
-    assert why["convert:a:int8"] == ("lowered.pb changed",)
+    assert why["lower:a"] == ("models/a.keras changed",)
+    assert why["convert:a:int8"] == ("lowered.pb of lower:a changed",)
     nothing(built.build())
 
 
@@ -273,7 +273,7 @@ def test_new_file_in_a_saved_model(empty: Fake) -> None:
     empty.write(files={"models/a/assets/words.txt": "one two"})
     result = empty.build()
     assert result.ran() == ["lower:a", "reference:a"]
-    assert result.tasks[0].why == ("new input source/assets/words.txt",)
+    assert result.tasks[0].why == ("new input models/a/assets/words.txt",)
     (empty.root / "models/a/assets/words.txt").unlink()
     assert empty.build().ran() == []  # both are known
     nothing(empty.build())

@@ -52,7 +52,7 @@ def run(ctx: click.Context, own: dict[str, Any], until: str) -> int:
     if common.json:
         from tflbuild.reporting.jsonlines import JsonLines
 
-        listener = JsonLines()
+        listener = JsonLines(results=until != "release")
     else:
         from tflbuild.reporting.terminal import Terminal
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tflbuild.cli import settings
+from tflbuild.cli import settings, warn_of_stray_manifest
 
 
 @click.command("check")
@@ -19,6 +19,7 @@ def command(ctx: click.Context, /, **own: Any) -> int:
 
     common = settings(ctx, own)
     workspace = load_workspace(common.root_manifest(), common.directory)
+    warn_of_stray_manifest(common, workspace)
     artifacts = [str(a) for model in workspace.models for a in artifacts_of(model)]
     if common.json:
         facts = {
@@ -29,10 +30,13 @@ def command(ctx: click.Context, /, **own: Any) -> int:
         }
         click.echo(json.dumps(facts, indent=1))
     elif not common.quiet:
-        click.echo(
-            f"{len(workspace.manifests)} manifests, {len(workspace.models)} models,"
-            f" {len(artifacts)} artifacts: no error"
+        counted = (
+            (len(workspace.manifests), "manifest"),
+            (len(workspace.models), "model"),
+            (len(artifacts), "artifact"),
         )
+        words = [f"{number} {what}{'' if number == 1 else 's'}" for number, what in counted]
+        click.echo(f"{', '.join(words)}: no error")
         if common.verbose:
             for artifact in artifacts:
                 click.echo(artifact)

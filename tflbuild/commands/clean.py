@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tflbuild.cli import settings
+from tflbuild.store.digest import file_digest
 
 
 @click.command("clean")
@@ -26,7 +30,9 @@ def command(ctx: click.Context, /, **own: Any) -> int:
     """
     from tflbuild.engine.build import PRIVATE
     from tflbuild.engine.lock import workspace_lock
+    from tflbuild.engine.publish import INDEX, SUMS, index_is_ours
     from tflbuild.engine.state import State
+    from tflbuild.graph import build_graph, report_of
     from tflbuild.manifest.load import load_workspace
 
     common = settings(ctx, own)
@@ -37,33 +43,51 @@ def command(ctx: click.Context, /, **own: Any) -> int:
         click.echo(f"waiting for the lock of this workspace, held by {holder}", err=True)
 
     with workspace_lock(private / "lock", waiting):
-        state = State.read_only(private / "state.sqlite")
-        removed = 0
-        for row in state.released().values():
-            path = root / row.path
-            if path.is_file():
-                path.unlink()
-                removed += 1
-        state.close()
-        for target in {row.name for row in workspace.targets.values()}:
-            folder = root / workspace.dist_dir / target
-            for name in ("index.json", "SHA256SUMS"):
-                (folder / name).unlink(missing_ok=True)
-            _remove_if_empty(folder)
-        _remove_if_empty(root / workspace.dist_dir)
-        for name in ("reports", "logs"):
-            shutil.rmtree(root / workspace.build_dir / name, ignore_errors=True)
-        _remove_if_empty(root / workspace.build_dir)
+        with closing(State.read_only(private / "state.sqlite")) as state:
+            rows, tasks = list(state.released().values()), set(state.tasks())
+        tasks |= set(build_graph(workspace, workspace.models).steps)
+        kept = [row.path for row in rows if not _remove_released(root / row.path, row.sha256)]
+        for folder in sorted({(root / row.path).parent for row in rows}):
+            if index_is_ours(folder):
+                (folder / INDEX).unlink(missing_ok=True)
+                (folder / SUMS).unlink(missing_ok=True)
+        build = root / workspace.build_dir
+        for task in tasks:
+            (build / "logs" / f"{task}.log").unlink(missing_ok=True)
+            report = report_of(task)
+            if report is not None:
+                (build / "reports" / report).unlink(missing_ok=True)
+        (build / "reports" / "summary.json").unlink(missing_ok=True)
+        for folder in (build / "reports", build / "logs", root / workspace.dist_dir):
+            _remove_empty(folder)
+        with contextlib.suppress(OSError):
+            build.rmdir()
         (private / "record.json").unlink(missing_ok=True)
         if own["everything"]:
             for path in private.iterdir():
                 if path.name != "lock":  # held; an empty file means nothing
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
     if not common.quiet:
-        click.echo(f"removed {removed} released files, reports and logs")
+        what = "reports, logs, state and store" if own["everything"] else "reports and logs"
+        click.echo(f"removed {len(rows) - len(kept)} released files, {what}")
+        for left in kept:
+            click.echo(f"{left} was edited: left as it is")
     return 0
 
 
-def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+def _remove_released(path: Path, sha256: str) -> bool:
+    """Remove a file that is still what was released; False for one that somebody edited."""
+    try:
+        if file_digest(path) != sha256:
+            return False
+        path.unlink()
+    except FileNotFoundError:
+        pass
+    return True
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove empty folders, deepest first; whatever holds a file of somebody's stays."""
+    for path, _, _ in os.walk(folder, topdown=False):  # rmdir refuses the others
+        with contextlib.suppress(OSError):
+            Path(path).rmdir()

@@ -27,9 +27,10 @@ def command(ctx: click.Context, /, **own: Any) -> int:
     selection = select(workspace, tuple(own["selectors"]), "release", common.directory)
     wanted = set(selection.models)
     graph = build_graph(workspace, [m for m in workspace.models if m.name in wanted])
+    steps = [graph.steps[name] for name in graph.needed(selection.tasks)]
     edges = [
         (producer, step.name, kind)
-        for step in graph.steps.values()
+        for step in steps
         for kind, producers in (
             ("data", [port.task for port in step.ports]),
             ("gate", list(step.gates)),
@@ -37,13 +38,13 @@ def command(ctx: click.Context, /, **own: Any) -> int:
         for producer in producers
     ]
     if common.json:
-        nodes = [{"task": step.name, "stage": step.stage} for step in graph.steps.values()]
+        nodes = [{"task": step.name, "stage": step.stage} for step in steps]
         listed = [{"from": a, "to": b, "kind": kind} for a, b, kind in edges]
         click.echo(json.dumps({"tasks": nodes, "edges": listed}, indent=1))
         return 0
     click.echo("digraph tflbuild {\n  rankdir=LR; node [shape=box];")
-    for name in graph.steps:
-        click.echo(f"  {json.dumps(name)};")
+    for step in steps:
+        click.echo(f"  {json.dumps(step.name)};")
     for producer, consumer, kind in edges:
         style = " [style=dashed]" if kind == "gate" else ""
         click.echo(f"  {json.dumps(producer)} -> {json.dumps(consumer)}{style};")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tflbuild.cli import Settings, settings
+from tflbuild.cli import Settings, settings, warn_of_stray_manifest
 
 
 @click.command("plan")
@@ -22,12 +22,15 @@ def command(ctx: click.Context, /, **own: Any) -> int:
 
 def show_plan(common: Settings, manifest: Path, selectors: tuple[str, ...]) -> int:
     """Print the plan of a build up to release."""
-    from tflbuild.engine.plan import plan, view
+    from tflbuild.engine.plan import plan, removals, view
 
     with view(manifest, tuple(selectors), "release", common.directory) as seen:
         planned = plan(seen)
+        removed = [] if selectors else removals(seen)
+        warn_of_stray_manifest(common, seen.workspace)
     if common.json:
-        click.echo(json.dumps({"tasks": [task.as_json() for task in planned]}, indent=1))
+        tasks = [task.as_json() for task in planned]
+        click.echo(json.dumps({"tasks": tasks, "remove": removed}, indent=1))
         return 0
     counts: dict[str, int] = {}
     for task in planned:
@@ -35,6 +38,13 @@ def show_plan(common: Settings, manifest: Path, selectors: tuple[str, ...]) -> i
         if task.action != "up-to-date" or common.verbose:
             why = f"  {'; '.join(task.why)}" if task.why and not common.quiet else ""
             click.echo(f"{task.action:<10} {task.task}{why}")
+        if task.missed and not common.quiet:
+            for message in task.missed:
+                click.echo(f"{'gate':<10} {task.task}  {message}")
+    for path in removed:
+        click.echo(f"{'remove':<10} {path}  no longer in the manifest")
+    if removed:
+        counts["to remove"] = len(removed)
     total = ", ".join(f"{number} {action}" for action, number in sorted(counts.items()))
     click.echo(total or "nothing to plan")
     return 0

@@ -20,7 +20,7 @@ def command(ctx: click.Context, /, **own: Any) -> int:
 
     SEL: a task name, or any selector (then: every task that it needs).
     """
-    from tflbuild.engine.plan import explain, needed, view
+    from tflbuild.engine.plan import explain, view
 
     common = settings(ctx, own)
     selectors = (own["selector"],)
@@ -29,7 +29,7 @@ def command(ctx: click.Context, /, **own: Any) -> int:
         tasks = seen.selection.tasks
         steps = [seen.graph.steps[name] for name in tasks]
         if not seen.selection.named:
-            steps = needed(seen.graph, tasks)
+            steps = [seen.graph.steps[name] for name in seen.graph.needed(tasks)]
         if not steps:
             raise UsageError(f"{own['selector']!r} has no tasks")
         for step in steps:
@@ -40,6 +40,7 @@ def command(ctx: click.Context, /, **own: Any) -> int:
                     "task": step.name,
                     "action": planned.action,
                     "why": list(planned.why),
+                    "missed": list(planned.missed),
                     "changes": [vars(change) for change in changes or []],
                     "last": None
                     if history is None
@@ -57,12 +58,15 @@ def command(ctx: click.Context, /, **own: Any) -> int:
 def _text(answer: dict[str, Any]) -> str:
     lines = [f"{answer['task']}: {answer['action']}"]
     lines += [f"  {reason}" for reason in answer["why"]]
+    lines += [f"  its gate does not pass: {message}" for message in answer["missed"]]
     for change in answer["changes"]:
         if change["part"].startswith("inputs."):
             old, new = (str(change[side] or "(none)")[:16] for side in ("old", "new"))
-            lines.append(f"    {change['part'].removeprefix('inputs.')}: {old} → {new}")
+            lines.append(f"    {change['name']}: SHA-256 {old} → {new}")
     if answer["last"] is not None:
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(answer["last"]["finished"]))
         seconds = answer["last"]["seconds"]
-        lines.append(f"  last ran {when} ({seconds:.1f} s): {'; '.join(answer['last']['why'])}")
+        lines.append(
+            f"  last ran {when} ({seconds:.1f} s), because: {'; '.join(answer['last']['why'])}"
+        )
     return "\n".join(lines)

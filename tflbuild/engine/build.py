@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tflbuild.engine.events import BuildDone, Counts, Listener, Note
+from tflbuild.engine.events import BuildDone, BuildStarted, Counts, Listener, Note
 from tflbuild.engine.files import Stat
 from tflbuild.engine.lock import workspace_lock
 from tflbuild.engine.record import (
@@ -206,10 +206,11 @@ def _slow(
     from tflbuild.engine.publish import publish, withdraw
     from tflbuild.engine.runner import Folders, Runner
     from tflbuild.engine.state import State
-    from tflbuild.engine.summary import summary_path, write_summary
+    from tflbuild.engine.summary import blockers, summary_path, write_summary
     from tflbuild.engine.workers import Workers
     from tflbuild.graph import artifacts_of, build_graph
     from tflbuild.manifest.load import load_workspace, section_digest
+    from tflbuild.manifest.root import MANIFEST, stray_manifest
     from tflbuild.selectors import select
     from tflbuild.store.local import Store
     from tflbuild.store.toolchain import Toolchain
@@ -218,6 +219,9 @@ def _slow(
     fresh = Record(manifest=manifest.name, place=place(), common=common_entries())
     read_at = time.time_ns()
     workspace = load_workspace(manifest, options.cwd)
+    stray = stray_manifest(workspace, options.cwd)
+    if stray is not None and manifest.name == MANIFEST:
+        listen(Note(stray))
     selection = select(workspace, options.selectors, options.until, options.cwd)
     folders = Folders(
         f"{workspace.build_dir}/reports", f"{workspace.build_dir}/logs", workspace.dist_dir
@@ -253,6 +257,7 @@ def _slow(
                 graph, decider, workers, folders, listen,
                 options.jobs or os.cpu_count() or 1, options.keep_going,
             )  # fmt: skip
+            listen(BuildStarted(len(graph.needed(selected))))
             try:
                 result = runner.run(selected)
             finally:
@@ -285,7 +290,7 @@ def _slow(
     stale = tuple(
         str(a) for model in work for a in artifacts_of(model)
         if str(a) in released and f"release:{a}" in selected
-        and not result.passed(f"release:{a}")
+        and blockers(graph, result, graph.steps[f"release:{a}"])
     )  # fmt: skip
     done = BuildDone(
         counts, time.monotonic() - started, result.interrupted, len(graph.steps), stale
@@ -302,14 +307,7 @@ def _forced(
         return frozenset()
     if selection.named and selection.named == frozenset(selected):
         return selection.named
-    forced: set[str] = set()
-    queue = list(selected)
-    while queue:
-        name = queue.pop()
-        if name not in forced:
-            forced.add(name)
-            queue += graph.steps[name].depends
-    return frozenset(forced)
+    return frozenset(graph.needed(selected))
 
 
 def _manifests(root: Path, workspace: Workspace, read_at: int) -> list[Entry]:

@@ -40,6 +40,8 @@ def run_request(request: dict[str, Any]) -> None:
     except CorruptInput as error:
         result = {"error": {"kind": "corrupt", "digest": error.digest, "message": str(error)}}
     except TflbuildError as error:
+        if error.__cause__ is not None:  # the whole story, for the log
+            traceback.print_exception(error.__cause__)
         result = {"error": {"kind": getattr(error, "kind", "task"), "message": str(error)}}
     except MemoryError:
         result = {"error": {"kind": "task", "message": "out of memory"}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -105,18 +105,37 @@ class Decider:
     def why(self, step: Step, action: Action) -> tuple[str, ...]:
         """The parts of the key that differ from the last success."""
         changes = self.changes(step, action)
-        return ("never built",) if changes is None else tuple(str(change) for change in changes)
+        return (
+            ("not built before",) if changes is None else tuple(str(change) for change in changes)
+        )
 
     def changes(self, step: Step, action: Action) -> list[Change] | None:
         """The differing parts as values; None for a task that was never built."""
         parts = self.state.parts(step.name)
-        return None if parts is None else compare(parts, action.parts())
+        if parts is None:
+            return None
+        return [
+            replace(change, name=_input_name(step, change.part.removeprefix("inputs.")))
+            for change in compare(parts, action.parts())
+        ]
 
     def settle(self, step: Step, key: str, outputs: Outputs) -> None:
         """From now on consumers of this step read these outputs."""
         row = TaskRow(step.name, key, outputs)
         self.rows[step.name] = row
         self.last[step.name] = row
+
+
+def _input_name(step: Step, name: str) -> str:
+    """What a person calls an input: the path of a file, or whose output it is."""
+    if name in step.files:
+        return step.files[name]
+    if name.startswith("source/"):  # a file that has gone
+        return f"{step.model.source.path}/{name.removeprefix('source/')}"
+    for port in step.ports:
+        if any(fnmatchcase(name, pattern) for pattern in port.outputs):
+            return f"{name} of {port.task}"
+    return name
 
 
 def request_inputs(

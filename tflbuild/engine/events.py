@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +14,13 @@ RESTORED = "restored"
 FAILED = "failed"
 SKIPPED = "skipped"
 UP_TO_DATE = "up-to-date"
+
+
+@dataclass(frozen=True)
+class BuildStarted:
+    """How many tasks the graph of this build has (for progress displays)."""
+
+    tasks: int
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,19 @@ class GateDone:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What a task with a gate measured, whether it ran now or before (for evaluate, validate)."""
+
+    task: str
+    measured: Mapping[str, Any]
+    verdict: Verdict
+
+    def as_json(self) -> dict[str, Any]:
+        gate = self.verdict.as_json()
+        return {"event": "measured", "task": self.task, "measured": self.measured, "gate": gate}
+
+
+@dataclass(frozen=True)
 class Note:
     """Something a person should know that belongs to no task."""
 
@@ -93,7 +114,7 @@ class BuildDone:
     seconds: float
     interrupted: bool = False
     reached_graph: int = 0  # tasks that were given to doit
-    stale: tuple[str, ...] = field(default=())  # released files that this build could not renew
+    stale: tuple[str, ...] = field(default=())  # released files whose renewal failed
 
     def as_json(self) -> dict[str, Any]:
         result: dict[str, Any] = {
@@ -113,7 +134,7 @@ class BuildDone:
         return result
 
 
-Event = TaskStarted | TaskDone | GateDone | Note | BuildDone
+Event = BuildStarted | TaskStarted | TaskDone | GateDone | Measured | Note | BuildDone
 
 
 class Listener(Protocol):

@@ -19,9 +19,10 @@ from tflbuild.engine.build import PRIVATE
 from tflbuild.engine.decide import Decider, Decision
 from tflbuild.engine.files import FileDigests
 from tflbuild.engine.judge import Judge
+from tflbuild.engine.publish import superfluous
 from tflbuild.engine.state import State
 from tflbuild.errors import TaskError
-from tflbuild.graph import Graph, Step, build_graph
+from tflbuild.graph import Graph, Step, artifacts_of, build_graph
 from tflbuild.manifest.load import load_workspace
 from tflbuild.manifest.model import Workspace
 from tflbuild.selectors import Selection, select
@@ -40,6 +41,7 @@ class Planned:
     task: str
     action: str  # run, restore, up-to-date, depends or blocked
     why: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()  # what its gate is known to say against it
 
     def as_json(self) -> dict[str, Any]:
         return {"task": self.task, "action": self.action, "why": list(self.why)}
@@ -70,38 +72,32 @@ def view(manifest: Path, selectors: tuple[str, ...], until: str, cwd: Path) -> I
         yield View(workspace, selection, graph, decider, state)
 
 
-def needed(graph: Graph, tasks: tuple[str, ...]) -> list[Step]:
-    """The steps that `tasks` stand on, themselves included, producers first."""
-    order: dict[str, None] = {}
-    stack = [(name, False) for name in reversed(tasks)]
-    while stack:
-        name, ready = stack.pop()
-        if ready:
-            order[name] = None
-        elif name not in order:
-            stack.append((name, True))
-            stack += [(other, False) for other in reversed(graph.steps[name].depends)]
-    return [graph.steps[name] for name in order]
-
-
 def plan(seen: View) -> list[Planned]:
     """Every task that the selection needs, producers first."""
     planned: dict[str, Planned] = {}
-    judge, failed = Judge(seen.workspace, seen.decider), set[str]()
-    for step in needed(seen.graph, seen.selection.tasks):
-        planned[step.name] = _predict(seen, step, planned, judge, failed)
+    judge = Judge(seen.workspace, seen.decider)
+    for name in seen.graph.needed(seen.selection.tasks):
+        planned[name] = _predict(seen, seen.graph.steps[name], planned, judge)
     return list(planned.values())
 
 
-def _predict(
-    seen: View, step: Step, planned: dict[str, Planned], judge: Judge, failed: set[str]
-) -> Planned:
+def removals(seen: View) -> list[str]:
+    """Files that a build of everything would take out of `dist/`."""
+    wanted = [a for model in seen.workspace.models for a in artifacts_of(model)]
+    return [row.path for row in superfluous(seen.state, wanted)]
+
+
+def _predict(seen: View, step: Step, planned: dict[str, Planned], judge: Judge) -> Planned:
     waits = [port.task for port in step.ports if planned[port.task].action in (decide.RUN, DEPENDS)]
     if waits:
         return Planned(step.name, DEPENDS, tuple(f"on {name}" for name in waits))
-    blocked = [name for name in step.depends if planned[name].action == BLOCKED or name in failed]
-    if blocked:
-        return Planned(step.name, BLOCKED, tuple(f"by {name}" for name in blocked))
+    reasons: list[str] = []
+    for name in step.depends:
+        if planned[name].action == BLOCKED:
+            reasons.append(f"by {name}")
+        reasons += [f"by the gate of {name}: {message}" for message in planned[name].missed]
+    if reasons:
+        return Planned(step.name, BLOCKED, tuple(reasons))
     try:
         decision = seen.decider.decide(step)
         if step.stage == "release":
@@ -115,8 +111,9 @@ def _predict(
             why = "its output in the store is damaged or missing"
             return Planned(step.name, decide.RUN, (why,))
         seen.decider.settle(step, decision.key, decision.outputs)
-        if judgement is not None and not judgement.verdict.passed:
-            failed.add(step.name)
+        if judgement is not None:
+            missed = tuple(finding.message for finding in judgement.verdict.failures)
+            return Planned(step.name, decision.verdict, decision.why, missed)
     return Planned(step.name, decision.verdict, decision.why)
 
 

@@ -56,7 +56,7 @@ def _untouched(row: Released, digests: FileDigests) -> bool:
 
 def _drop_index(folder: Path) -> None:
     """A folder with nothing released in it has no index; files that are not ours keep it."""
-    if _ours(folder / INDEX):
+    if index_is_ours(folder):
         (folder / INDEX).unlink(missing_ok=True)
         (folder / SUMS).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -92,12 +92,23 @@ def sums_text(rows: Iterable[Released]) -> str:
     return "".join(f"{sha256}  {name}\n" for name, sha256 in names)
 
 
-def _ours(index: Path) -> bool:
+def index_is_ours(folder: Path) -> bool:
+    """The folder holds an index that tflbuild wrote, and not somebody's own file of that name."""
     try:
-        content = json.loads(index.read_text())
+        content = json.loads((folder / INDEX).read_text())
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and content.get("version") == 1 and "artifacts" in content
+
+
+def superfluous(state: State, wanted: Iterable[Artifact]) -> list[Released]:
+    """Released files that the manifest no longer has."""
+    keep = {str(artifact): artifact.file for artifact in wanted}
+    return [
+        row
+        for name, row in sorted(state.released().items())
+        if name not in keep or not row.path.endswith(keep[name])
+    ]
 
 
 def withdraw(
@@ -111,15 +122,11 @@ def withdraw(
 
     A file that somebody changed is not what we released: it stays, and is said.
     """
-    keep = {str(artifact): artifact.file for artifact in wanted}
-    for name, row in state.released().items():
-        if name in keep and row.path.endswith(keep[name]):
-            continue
-        path = root / row.path
+    for row in superfluous(state, wanted):
         with contextlib.suppress(TaskError):
             if digests.digest(row.path) == row.sha256:
-                path.unlink()
+                (root / row.path).unlink()
                 note(f"{row.path} is no longer in the manifest: removed")
             else:
                 note(f"{row.path} is no longer in the manifest, but was edited: left as it is")
-        state.withdraw(name)
+        state.withdraw(row.artifact)

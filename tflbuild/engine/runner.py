@@ -19,7 +19,14 @@ from doit.task import Task
 
 from tflbuild.engine import events
 from tflbuild.engine.decide import RESTORE, RUN, Decider, Decision, request_inputs
-from tflbuild.engine.events import Counts, GateDone, Listener, TaskDone, TaskStarted
+from tflbuild.engine.events import (
+    Counts,
+    GateDone,
+    Listener,
+    Measured,
+    TaskDone,
+    TaskStarted,
+)
 from tflbuild.engine.files import Seen
 from tflbuild.engine.judge import Judge
 from tflbuild.engine.publish import move_away
@@ -65,6 +72,7 @@ class Result:
     reasons: dict[str, str] = field(default_factory=dict)
     measured: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)  # bytes of each converted file, by task
     interrupted: bool = False
 
     def passed(self, task: str) -> bool:
@@ -240,6 +248,8 @@ class Runner:
         self._settle(node, self._tell(step.name, verdict))
 
     def _settle_outputs(self, step: Step, decision: Decision, outputs: Outputs) -> None:
+        if "model.tflite" in outputs:
+            self.result.sizes[step.name] = outputs["model.tflite"][1]
         self.decider.settle(step, decision.key, outputs)
         for name, path in step.files.items():
             digest = decision.inputs.keyed[name]
@@ -381,6 +391,7 @@ class Runner:
         if judgement is None:
             return None
         self.result.measured[step.name] = judgement.measured
+        self.listen(Measured(step.name, judgement.measured, judgement.verdict))
         if step.report is not None:
             path = self.root / self.folders.reports / step.report
             self.store.write(path, judgement.report)

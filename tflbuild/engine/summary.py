@@ -59,25 +59,10 @@ def _entry(artifact: Artifact, status: str, row: Any, findings: list[str]) -> di
     }
 
 
-def needs(graph: Graph, step: Step) -> list[str]:
-    """All tasks that a step stands on, itself last."""
-    found: dict[str, None] = {}
-
-    def visit(name: str) -> None:
-        if name in found or name not in graph.steps:
-            return
-        for other in graph.steps[name].depends:
-            visit(other)
-        found[name] = None
-
-    visit(step.name)
-    return list(found)
-
-
 def blockers(graph: Graph, result: Result, step: Step) -> list[str]:
     """What kept an artifact from being released, a line each; none: it was not reached."""
     lines = []
-    for name in needs(graph, step):
+    for name in graph.needed([step.name]):
         verdict = result.verdicts.get(name)
         if verdict is not None:
             lines += [f"{name}: {finding.message}" for finding in verdict.failures]
@@ -90,7 +75,7 @@ def warnings(graph: Graph, result: Result, step: Step) -> list[str]:
     """What an artifact was released in spite of, a line each."""
     return [
         f"{name}: {finding.message}"
-        for name in needs(graph, step)
+        for name in graph.needed([step.name])
         if name in result.verdicts
         for finding in result.verdicts[name].warnings
     ]

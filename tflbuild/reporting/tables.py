@@ -19,10 +19,15 @@ def print_tables(outcome: Outcome, until: str) -> None:
         Console(file=sys.stdout, width=width, highlight=False).print(table)
 
 
-def _table(*columns: str) -> Table:
+NUMBERS = ("ops", "params", "MACs", "weights", "time", "float → file", "SQNR")
+
+
+def _table(name: str, *columns: str) -> Table:
+    """In a narrow terminal names fold onto a second line; numbers and verdicts stay whole."""
     table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(name, overflow="fold", min_width=12)
     for column in columns:
-        right = column in ("ops", "params", "MACs", "weights", "time", "float size", "size", "SQNR")
+        right = column in NUMBERS
         table.add_column(column, justify="right" if right else "left", no_wrap=True)
     return table
 
@@ -48,31 +53,29 @@ def evaluations(outcome: Outcome) -> Table:
 
 
 def artifacts(outcome: Outcome) -> Table:
-    """One row per artifact: how it stands, the time of its stages, sizes, worst error."""
-    table = _table("model", "optimization", "target", "stage", "status", "time", "float size",
-                   "size", "SQNR", "accuracy")  # fmt: skip
+    """One row per artifact: how far it came, the time of its stages, sizes, worst error."""
     result, graph = outcome.result, outcome.graph
     assert result is not None
     assert graph is not None
+    metrics = ["accuracy"] if any(m.get("metrics") for m in result.measured.values()) else []
+    table = _table("artifact", "stage", "status", "time", "float → file", "SQNR", *metrics)
     for artifact in graph.artifacts():
         pair = f"{artifact.model}:{artifact.optimization}"
-        stages = (f"convert:{pair}", f"compat:{artifact}", f"validate:{pair}",
-                  f"release:{artifact}")  # fmt: skip
-        if not any(stage in result.outcomes for stage in stages):
+        stages = (f"evaluate:{artifact.model}", f"convert:{pair}", f"compat:{artifact}",
+                  f"validate:{pair}", f"release:{artifact}")  # fmt: skip
+        if not any(stage in result.outcomes for stage in stages[1:]):
             continue
-        compat = result.measured.get(f"compat:{artifact}", {})
-        evaluation = result.measured.get(f"evaluate:{artifact.model}", {})
         validation = result.measured.get(f"validate:{pair}", {})
         table.add_row(
-            artifact.model,
-            artifact.optimization,
-            artifact.target,
+            str(artifact),
             *_standing(outcome, str(artifact), stages),
-            f"{sum(result.seconds.get(stage, 0.0) for stage in stages):.1f} s",
-            _bytes(evaluation.get("size")),
-            _bytes(compat.get("size")),
+            f"{sum(result.seconds.get(stage, 0.0) for stage in stages[1:]):.1f} s",
+            _sizes(
+                result.measured.get(f"evaluate:{artifact.model}", {}).get("size"),
+                result.sizes.get(f"convert:{pair}"),
+            ),
             _worst(validation),
-            _accuracy(validation),
+            *([_accuracy(validation)] if metrics else []),
         )
     return table
 
@@ -84,16 +87,21 @@ def _standing(outcome: Outcome, artifact: str, stages: tuple[str, ...]) -> tuple
     reached = [stage for stage in stages if stage in result.outcomes]
     bad = [s for s in reached if not result.passed(s) and result.outcomes[s] != "skipped"]
     if bad:
-        status = "stale" if artifact in outcome.released else "not released"
-        return bad[0].partition(":")[0], f"failed, {status}"
+        status = "failed, stale" if artifact in outcome.released else "failed"
+        return bad[0].partition(":")[0], status
     done = [stage for stage in reached if result.passed(stage)]
-    if not done or any(result.outcomes[stage] == "skipped" for stage in reached):
-        return (done or reached)[-1].partition(":")[0], "not reached"
-    stage = done[-1].partition(":")[0]
-    if stage != "release":
-        return stage, "passed"
-    outcomes = {"ran": "released", "restored": "restored"}
-    return stage, outcomes.get(result.outcomes[done[-1]], "up to date")
+    stage = (done or reached)[-1].partition(":")[0]
+    if stage == "release" and done:
+        outcomes = {"ran": "released", "restored": "restored"}
+        return stage, outcomes.get(result.outcomes[done[-1]], "up to date")
+    stopped = len(done) < len(reached) or outcome.done.interrupted or outcome.done.counts.failed
+    return stage, "not reached" if stopped else "passed"
+
+
+def _sizes(before: int | None, after: int | None) -> str:
+    if after is None:
+        return "" if before is None else f"{_bytes(before)} →"
+    return _bytes(after) if before is None else f"{_bytes(before)} → {_bytes(after)}"
 
 
 def _worst(validation: Any) -> str:
@@ -105,7 +113,7 @@ def _worst(validation: Any) -> str:
 
 def _accuracy(validation: Any) -> str:
     value = validation.get("metrics", {}).get("accuracy")
-    return "" if value is None else f"{value['file']:.4f} (source {value['source']:.4f})"
+    return "" if value is None else f"{value['file']:.4f} of {value['source']:.4f}"
 
 
 def _number(value: int | None) -> str:

@@ -9,7 +9,15 @@ import sys
 
 from tflbuild.engine import events
 from tflbuild.engine.build import Outcome
-from tflbuild.engine.events import BuildDone, Event, GateDone, Note, TaskDone, TaskStarted
+from tflbuild.engine.events import (
+    BuildDone,
+    BuildStarted,
+    Event,
+    GateDone,
+    Note,
+    TaskDone,
+    TaskStarted,
+)
 
 
 class Terminal:
@@ -19,8 +27,9 @@ class Terminal:
         self.live = sys.stderr.isatty() and not quiet
         self.running: dict[str, None] = {}
         self.finished = 0
+        self.total = 0
         self._shown = False
-        self._unrepresentative: list[str] = []
+        self._unrepresentative: dict[str, None] = {}
 
     def __enter__(self) -> Terminal:
         return self
@@ -29,7 +38,9 @@ class Terminal:
         self._clear()
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, TaskStarted):
+        if isinstance(event, BuildStarted):
+            self.total = event.tasks
+        elif isinstance(event, TaskStarted):
             self.running[event.task] = None
         elif isinstance(event, TaskDone):
             self.running.pop(event.task, None)
@@ -58,7 +69,7 @@ class Terminal:
             if finding.level == "fail":
                 self._line(f"gate      {event.task}: {finding.message}", always=True)
             elif finding.check == "data":  # said once, for all of them
-                self._unrepresentative.append(event.task)
+                self._unrepresentative[event.task] = None
             else:
                 self._line(f"warning   {event.task}: {finding.message}")
 
@@ -77,7 +88,8 @@ class Terminal:
         if not self.live or not self.running:
             return
         names = ", ".join(self.running)
-        text = f"[{self.finished} done] {names}"
+        waiting = " (loading TensorFlow takes some seconds)" if not self.finished else ""
+        text = f"[{self.finished} of at most {self.total}] {names}{waiting}"
         width = _width() - 1
         print("\r\x1b[K" + text[:width], end="", file=sys.stderr, flush=True)
         self._shown = True
@@ -88,8 +100,11 @@ class Terminal:
             return
         if self._unrepresentative:
             number = len(self._unrepresentative)
-            tasks = f"{number} files were" if number > 1 else f"{self._unrepresentative[0]} was"
-            self._line(f"warning   {tasks} validated on random data, which is not representative")
+            tasks = f"{number} files were" if number > 1 else "1 file was"
+            self._line(
+                f"warning   {tasks} calibrated or validated on random data, which is not"
+                " representative"
+            )
         if outcome.result is not None and outcome.graph is not None:
             from tflbuild.reporting.tables import print_tables
 

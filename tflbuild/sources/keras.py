@@ -6,6 +6,9 @@ report names the loader.
 
 from __future__ import annotations
 
+import json
+import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,12 @@ from tflbuild.sources.base import Loaded, Tensors, TensorSpec
 
 NAME = "keras"
 MODULES: tuple[str, ...] = ("keras", "tf_keras", "h5py")
+
+# How Keras 3, both for .h5, and tf_keras tell of a class that they do not know.
+_UNKNOWN = re.compile(
+    r"(?:Could not locate class|Unknown (?:layer|object):|Cannot deserialize object of type)"
+    r" ['`]([^'`]+)['`]"
+)
 
 
 def files(path: Path) -> tuple[Sequence[tuple[str, Path]], Sequence[Path]]:
@@ -30,18 +39,54 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
 def _load_model(path: Path) -> tuple[Any, str]:
     import keras
 
+    writer = _written_by(path)
     try:
         return keras.models.load_model(path, compile=False), "keras"
     except Exception as error:
-        first = one_line(error)
-    import tf_keras
+        if writer and not writer.startswith("2."):
+            raise TaskError(_why_not(error, f"Keras {keras.__version__}", writer)) from error
+        import tf_keras
+
+        try:
+            return tf_keras.models.load_model(path, compile=False), "tf_keras"
+        except Exception as other:  # the log shows both
+            if not writer:
+                raise TaskError(
+                    f"it is not a {path.suffix} file that Keras wrote, or it is damaged"
+                ) from other
+            here = f"tf_keras {tf_keras.__version__}"
+            raise TaskError(_why_not(other, here, writer)) from other
+
+
+def _written_by(path: Path) -> str:
+    """The version of Keras that wrote a file; empty where it does not say."""
+    import h5py  # type: ignore[import-untyped]
 
     try:
-        return tf_keras.models.load_model(path, compile=False), "tf_keras"
-    except Exception as error:
-        raise TaskError(
-            f"neither Keras 3 ({first}) nor tf_keras ({one_line(error)}) can load it"
-        ) from error
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                return str(json.loads(archive.read("metadata.json"))["keras_version"])
+        with h5py.File(path, "r") as file:
+            version = file.attrs["keras_version"]
+            return version.decode() if isinstance(version, bytes) else str(version)
+    except Exception:  # not a file of Keras; zip, zlib and HDF5 have many words for it
+        return ""
+
+
+def _why_not(error: Exception, here: str, writer: str) -> str:
+    """What is essential of pages that Keras writes, and the remedy."""
+    text = str(error)
+    export = "export the model as a SavedModel (format: saved_model)"
+    if "deserialization of a `Lambda` layer" in text:  # it recommends to allow what is unsafe
+        return f"it has a Lambda layer of Python code, which is not run from a file: {export}"
+    custom = _UNKNOWN.search(text)
+    if custom:
+        return (
+            f"{here} knows no {custom[1]!r} (the file is of Keras {writer}); a model with custom"
+            " layers must be exported as a SavedModel (format: saved_model)"
+        )
+    essential = text.rpartition("Exception encountered:")[2].partition("Full object config")[0]
+    return f"{here} cannot load it (the file is of Keras {writer}): {one_line(essential, 250)}"
 
 
 def _loaded_keras3(model: Any) -> Loaded:

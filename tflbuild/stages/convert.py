@@ -16,9 +16,11 @@ from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.stages import lower
 from tflbuild.stages.base import Request
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "tf"
+
+NOT_REPRESENTATIVE = "calibrated on random data, which is not representative"
 
 
 def run(request: Request) -> None:
@@ -58,6 +60,8 @@ def run(request: Request) -> None:
             "ranges": samples.ranges(),
         }
         report["warnings"] += samples.warnings
+        if not samples.representative:
+            report["warnings"].append(NOT_REPRESENTATIVE)
     (request.out / "model.tflite").write_bytes(released)
     request.write_json("convert.json", report)
 

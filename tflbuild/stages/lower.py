@@ -11,16 +11,17 @@ crashes the converter elsewhere, so it is taken only for graphs that hold nothin
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tflbuild.errors import TaskError, one_line
+from tflbuild.frozen import all_nodes, freeze, has_fake_quant, input_key, output_key
 from tflbuild.sources import FORMATS
 from tflbuild.sources.base import Loaded
 from tflbuild.stages.base import Request
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("tensorflow", "numpy")
 ZYGOTE = "tf"
 
@@ -202,14 +203,6 @@ def trace(
     return traced
 
 
-def input_key(index: int) -> str:
-    return f"in_{index}"
-
-
-def output_key(index: int) -> str:
-    return f"out_{index}"
-
-
 def why_not_frozen(traced: Any) -> str | None:
     """The reason why a graph must travel as a SavedModel, or None."""
     size = sum(v.dtype.size * (v.shape.num_elements() or 0) for v in traced.graph.variables)
@@ -219,7 +212,7 @@ def why_not_frozen(traced: Any) -> str | None:
     for function in graph.library.function:
         if "_implements" in function.attr or "api_implements" in function.attr:
             return "holds a fused function (_implements) that the converter recognises"
-    for node in _all_nodes(graph):
+    for node in all_nodes(graph):
         if node.op in CONTROL_FLOW_OPS:
             return f"control flow ({node.op} {node.name!r})"
         if node.op.startswith(STATE_OPS):
@@ -229,40 +222,7 @@ def why_not_frozen(traced: Any) -> str | None:
 
 def keeps_state(traced: Any) -> bool:
     """True when one call may change what the next one gives."""
-    return any(node.op.startswith("Assign") for node in _all_nodes(traced.graph.as_graph_def()))
-
-
-def has_fake_quant(graph: Any) -> bool:
-    """True for a graph of quantization-aware training."""
-    return any(
-        node.op.startswith(("FakeQuantWithMinMax", "QuantizeAndDequantize"))
-        for node in _all_nodes(graph)
-    )
-
-
-def freeze(traced: Any) -> tuple[Any, list[str], list[str]]:
-    """The canonical frozen GraphDef, and its input and output tensor names in order.
-
-    Nodes sorted by name: without it (and deterministic serialization) each process writes
-    other bytes for the same graph.
-    """
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2_as_graph,
-    )
-
-    frozen, graph = convert_variables_to_constants_v2_as_graph(traced, lower_control_flow=False)
-    leftover = [n.name for n in graph.node if n.op in ("VarHandleOp", "ReadVariableOp")]
-    if leftover:
-        raise TaskError(f"variables remain after freezing: {leftover[:3]}")
-    nodes = sorted(graph.node, key=lambda node: node.name)
-    functions = sorted(graph.library.function, key=lambda f: f.signature.name)
-    for node in nodes:
-        node.ClearField("experimental_debug_info")
-    canonical = type(graph)()
-    canonical.versions.CopyFrom(graph.versions)
-    canonical.node.extend(nodes)
-    canonical.library.function.extend(functions)
-    return canonical, [t.name for t in frozen.inputs], [t.name for t in frozen.outputs]
+    return any(node.op.startswith("Assign") for node in all_nodes(traced.graph.as_graph_def()))
 
 
 def export(
@@ -311,12 +271,6 @@ def _arguments(traced: Any) -> list[Any]:
     """The traced inputs that are arguments, without captured variables."""
     count = len(traced.inputs) - len(traced.captured_inputs)
     return list(traced.inputs[:count])
-
-
-def _all_nodes(graph: Any) -> Iterable[Any]:
-    yield from graph.node
-    for function in graph.library.function:
-        yield from function.node_def
 
 
 def _shape(tensor: Any) -> list[int | None] | None:

@@ -14,7 +14,7 @@ from tflbuild.errors import TaskError, one_line
 from tflbuild.stages import lower
 from tflbuild.stages.base import Request
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("tensorflow", "numpy")
 ZYGOTE = "tf"
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("numpy", "ai_edge_litert")
 ZYGOTE = "lite"
 
@@ -68,8 +68,8 @@ def run(request: Request) -> None:
 
 def _warnings(saturated: Mapping[str, float], state_tensors: int) -> list[str]:
     found = [
-        f"{share:.1%} of the test values of input {name!r} lie outside the range of the"
-        " calibration data: they saturate"
+        f"{share:.1%} of the test values of input {name!r} lie outside the range that the file's"
+        " quantized input can hold: they saturate; calibrate on data that reaches as far"
         for name, share in saturated.items()
         if share > SATURATED
     ]
@@ -123,8 +123,8 @@ class File:
         return {name: join(rows, stacked) for name, rows in collected.items()}
 
     def saturated(self, samples: data.Samples) -> dict[str, float]:
-        """Share of each quantized input's values that its range cannot hold: the calibration
-        data did not reach that far."""
+        """Share of each quantized input's values that lie outside the range which its scale and
+        zero point can hold. The converter may make that wider than the calibration data."""
         import numpy as np
 
         shares = {}

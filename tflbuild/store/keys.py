@@ -47,10 +47,11 @@ class Change:
     part: str  # "inputs.source/saved_model.pb", "params.io", "toolchain.keras"
     old: Any
     new: Any
+    name: str = ""  # of an input: the file that a person knows it as
 
     def __str__(self) -> str:
         if self.part.startswith("inputs."):
-            name = self.part.removeprefix("inputs.")
+            name = self.name or self.part.removeprefix("inputs.")
             if self.old is None:
                 return f"new input {name}"
             return f"input {name} is gone" if self.new is None else f"{name} changed"
