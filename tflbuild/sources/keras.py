@@ -60,7 +60,7 @@ def _load_model(path: Path) -> tuple[Any, str]:
 
 def _written_by(path: Path) -> str:
     """The version of Keras that wrote a file; empty where it does not say."""
-    import h5py  # type: ignore[import-untyped]
+    import h5py
 
     try:
         if zipfile.is_zipfile(path):
