@@ -13,8 +13,8 @@ from tflbuild.engine.build import PRIVATE, Options
 from tflbuild.engine.build import build as _build
 from tflbuild.engine.events import BuildDone, Event, GateDone, TaskDone
 from tflbuild.engine.state import Released, State
-from tflbuild.gates import Verdict
 from tflbuild.manifest.model import Workspace
+from tflbuild.verdict import Verdict
 
 if TYPE_CHECKING:
     from tflbuild.engine.zygote import ZygotePool

@@ -11,9 +11,7 @@ from typing import Any
 
 from tflbuild.manifest.model import Model, Optimization, ParityLimits, Target
 from tflbuild.targets import RUNTIMES
-
-FAIL = "fail"
-WARN = "warn"
+from tflbuild.verdict import FAIL, WARN, Finding, Verdict
 
 # Default parity limits, version 1 (DESIGN section 3): tripwires measured on six real models.
 PARITY_VERSION = 1
@@ -35,38 +33,6 @@ PARITY: Mapping[str, ParityDefaults] = {
     "int8": ParityDefaults(13, 20, fail_cosine=0.975),
     "qat": ParityDefaults(13, 20, fail_cosine=0.975),
 }
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence of a gate: which number met or missed which limit."""
-
-    level: str  # FAIL or WARN
-    check: str  # "parity.sqnr", "size", "ops", "metrics.accuracy.min"
-    message: str
-
-    def as_json(self) -> dict[str, str]:
-        return {"level": self.level, "check": self.check, "message": self.message}
-
-
-@dataclass(frozen=True)
-class Verdict:
-    findings: tuple[Finding, ...] = ()
-
-    @property
-    def passed(self) -> bool:
-        return not any(finding.level == FAIL for finding in self.findings)
-
-    @property
-    def failures(self) -> list[Finding]:
-        return [finding for finding in self.findings if finding.level == FAIL]
-
-    @property
-    def warnings(self) -> list[Finding]:
-        return [finding for finding in self.findings if finding.level == WARN]
-
-    def as_json(self) -> dict[str, Any]:
-        return {"passed": self.passed, "findings": [f.as_json() for f in self.findings]}
 
 
 @dataclass

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from tflbuild import gates
-from tflbuild.gates import Verdict
 from tflbuild.manifest.model import (
     EvaluateLimits,
     MetricLimits,
@@ -19,6 +18,7 @@ from tflbuild.manifest.model import (
     Source,
     Target,
 )
+from tflbuild.verdict import Verdict
 
 LITERT = Target("litert", "litert")
 MODEL = Model("m", Source("keras", "m.keras"), (), ("litert",))

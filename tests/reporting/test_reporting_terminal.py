@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tflbuild.engine.events import BuildDone, Counts, GateDone, Note, TaskDone, TaskStarted
-from tflbuild.gates import Finding, Verdict
 from tflbuild.reporting.jsonlines import JsonLines
 from tflbuild.reporting.terminal import Terminal, last_line
+from tflbuild.verdict import Finding, Verdict
 
 RAN = TaskDone("convert:kws:int8", "ran", 0.25, ("data.npz changed",))
 FAILED = TaskDone("lower:kws", "failed", 0.1, (), "no such file", "build/logs/lower:kws.log")

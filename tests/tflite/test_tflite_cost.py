@@ -12,7 +12,7 @@ from tflbuild.tflite.cost import data_sizes, dynamic_shapes, macs, op_counts, pa
 from tflbuild.tflite.digest import describe
 from tflbuild.tflite.read import read_model
 
-PUBLISHED = Path("/work/shared/models/mlperf-tiny/published")
+PUBLISHED = Path(__file__).resolve().parents[3] / "shared/models/mlperf-tiny/published"
 s = make.s
 
 # op, input shapes (None: activation; the rest constant), output shape, options, MACs

@@ -27,7 +27,7 @@ from tflbuild.tflite.read import (
 from tflbuild.tflite.signature import interface_of
 from tflbuild.tflite.write import rewrite
 
-PUBLISHED = Path("/work/shared/models/mlperf-tiny/published")
+PUBLISHED = Path(__file__).resolve().parents[3] / "shared/models/mlperf-tiny/published"
 SMALL = make.two_in_two_out().pack()
 RICH = make.everything().pack()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from tflbuild.gates import Verdict
+    from tflbuild.verdict import Verdict
 
 RAN = "ran"
 RESTORED = "restored"

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tflbuild.engine.environment import worker_path
 from tflbuild.engine.files import Stat
+from tflbuild.environment import worker_path
 
 FORMAT = 1
 

@@ -33,9 +33,9 @@ from tflbuild.engine.publish import move_away
 from tflbuild.engine.state import Outputs, Released
 from tflbuild.engine.workers import Ended, Job, Workers
 from tflbuild.errors import TaskError
-from tflbuild.gates import Verdict
 from tflbuild.graph import STAGES, Graph, Step, lowering_inputs
 from tflbuild.store.local import DamagedBlob
+from tflbuild.verdict import Verdict
 
 MAX_ATTEMPTS = 3  # of an action whose input files change while it runs
 MAX_PASSES = 8  # over the graph, when blobs turn out to be damaged

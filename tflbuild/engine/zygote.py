@@ -10,8 +10,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tflbuild.engine.environment import worker_environment, worker_path
 from tflbuild.engine.protocol import Message, Unpacker, pack
+from tflbuild.environment import worker_environment, worker_path
 
 # What each zygote imports before it forks. User code, JAX and PyTorch are never among these.
 ZYGOTES: Mapping[str, tuple[str, ...]] = {

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from tflbuild.engine.environment import worker_path
+from tflbuild.environment import worker_path
 
 
 class Toolchain:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from tflbuild.gates import Finding
+from tflbuild.verdict import Finding
 
 
 class Runtime(Protocol):

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from tflbuild.gates import Finding
+from tflbuild.verdict import FAIL, Finding
 
 NAME = "litert"
 PROFILE = "builtin"
 
 
 def judge_evaluation(measured: Mapping[str, Any]) -> Sequence[Finding]:
-    from tflbuild.gates import FAIL, Finding
-
     found = []
     if measured["verdict"] == "not convertible":
         found.append(Finding(FAIL, "convertible", measured["problem"]))
@@ -36,8 +33,6 @@ def judge_evaluation(measured: Mapping[str, Any]) -> Sequence[Finding]:
 
 
 def judge_file(measured: Mapping[str, Any]) -> Sequence[Finding]:
-    from tflbuild.gates import FAIL, Finding
-
     found = []
     for kind in ("select", "custom"):
         ops = sorted(measured["ops"].get(kind, {}))

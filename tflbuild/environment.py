@@ -14,7 +14,7 @@ def worker_path() -> list[str]:
     beside the manifest take part in a build.
     """
     stray = {"", str(Path.cwd()), str(Path(sys.argv[0] or ".").resolve().parent)}
-    package_home = str(Path(__file__).resolve().parents[2])
+    package_home = str(Path(__file__).resolve().parents[1])
     path = [p for p in sys.path if p not in stray or p == package_home]
     if package_home not in path:
         path.append(package_home)
