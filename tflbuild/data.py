@@ -296,8 +296,10 @@ def _label_forms(array: Array, what: str) -> str:
 
 def _refuse_label(bad: Array, array: Array, why: str, what: str) -> None:
     """TaskError for the first label that is `bad`."""
+    import numpy as np
+
     if bad.any():
-        sample = int(bad.reshape(len(array), -1).any(axis=1).argmax())
+        sample = int(np.argmax(bad.reshape(len(array), -1).any(axis=1)))
         value = float(array[bad].flat[0])
         raise TaskError(
             f"{what} data: the label {value:g} of sample {sample} {why}; labels are class numbers"

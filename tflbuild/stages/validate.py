@@ -222,7 +222,7 @@ def parity_numbers(source: Array, other: Array) -> dict[str, Any]:
     result["max_abs_error"] = min(float(error.max()) * peak, float(np.finfo(np.float64).max))
     if spread > 0:
         result["max_range_error"] = float(error.max()) / spread
-    worst = int(error.reshape(len(source), -1).max(axis=1).argmax()) if source.ndim else 0
+    worst = int(np.argmax(error.reshape(len(source), -1).max(axis=1))) if source.ndim else 0
     result["worst_sample"] = worst
     return result
 
