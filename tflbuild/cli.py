@@ -50,6 +50,11 @@ class Settings:
 # One module for each verb; nothing of a verb is imported before it is used.
 COMMANDS = ("build", "plan", "check", "evaluate", "validate", "why", "log", "clean", "graph",
             "schema")  # fmt: skip
+# What DESIGN plans and this version does not have.
+PLANNED = ("inspect", "diff", "verify", "lock", "reproduce", "bundle", "report", "watch", "init",
+           "cache", "completion")  # fmt: skip
+PLANNED_OPTIONS = ("--locked", "--no-cache", "--executor", "--affected-since", "--shard", "--junit",
+                   "--summary", "--release", "--profile")  # fmt: skip
 COMMON = (
     click.Option(["-C", "directory"], metavar="DIR", help="Change to DIR first."),
     click.Option(["-f", "manifest"], metavar="FILE", help="The root manifest."),
@@ -81,6 +86,10 @@ class Verbs(click.Group):
         if args and args[0] not in COMMANDS:
             from difflib import get_close_matches
 
+            if args[0] in PLANNED:
+                raise click.UsageError(
+                    f"{args[0]!r} is not there yet; there are {', '.join(COMMANDS)}"
+                )
             near = get_close_matches(args[0], COMMANDS, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
             raise click.UsageError(
@@ -160,6 +169,9 @@ def with_verb(arguments: Sequence[str]) -> list[str]:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; the exit code. The only place that turns errors into exit codes."""
     try:
+        for word in arguments:
+            if word.partition("=")[0] in PLANNED_OPTIONS:
+                raise errors.UsageError(f"{word.partition('=')[0]} is not there yet")
         result = main.main(args=with_verb(arguments), prog_name="tflbuild", standalone_mode=False)
         return result if isinstance(result, int) else errors.EXIT_OK
     except click.exceptions.NoArgsIsHelpError as error:

@@ -29,6 +29,9 @@ _OBJECTS = "Object arrays"  # how NumPy begins when it refuses one
 _NO_OBJECTS = "holds Python objects; save plain numbers"
 
 
+FEW = 10  # calibration samples below which ranges are a guess
+
+
 @dataclass(frozen=True)
 class Samples:
     """Checked data for all inputs of a model, by input name."""
@@ -60,6 +63,8 @@ def load(
     arrays = _read(params, files, inputs, what)
     for spec in inputs:
         _check(arrays[spec["name"]], spec, what)
+    # The converter and the interpreter take raw bytes: in the machine's own order.
+    arrays = {n: a.astype(a.dtype.newbyteorder("="), copy=False) for n, a in arrays.items()}
     counts = {name: len(array) for name, array in arrays.items()}
     if len(set(counts.values())) > 1:
         raise TaskError(f"{what} data: inputs differ in their number of samples: {counts}")
@@ -79,6 +84,8 @@ def load(
         arrays = {name: array[:count] for name, array in arrays.items()}
         labels = None if labels is None else labels[:count]
     warnings = _check_values(arrays, what)
+    if what == "calibration" and count < FEW:
+        warnings.append(f"calibration data holds {count} samples; {FEW} or more tell the ranges")
     return Samples(arrays, count, True, labels, warnings)
 
 

@@ -53,7 +53,14 @@ class ManifestErrors(UsageError):
 
 
 class TaskError(TflbuildError):
-    """A task that failed for a reason in its inputs (not a fault of tflbuild)."""
+    """A task that failed for a reason in its inputs (not a fault of tflbuild).
+
+    `key`: the dotted key of the model's manifest section that says the wrong thing, if one does.
+    """
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
 
 
 def one_line(error: BaseException | str, limit: int = 400) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tflbuild.errors import ManifestError
 from tflbuild.manifest.model import Data, FileData, Model, Optimization, RandomData, Workspace
 from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.sources import FORMATS
@@ -177,7 +178,8 @@ class SourceInputs:
 
 
 def lowering_inputs(root: Path, model: Model) -> SourceInputs:
-    """Parameters and files of a model's source. Raises OSError when it cannot be listed."""
+    """Parameters and files of a model's source. Raises OSError when it cannot be listed,
+    ManifestError or UsageError for symbolic links that lead elsewhere."""
     source, form = model.source, FORMATS[model.source.format]
     listed, folders = form.files(root / source.path)
     params: dict[str, Any] = {"format": source.format}
@@ -185,6 +187,12 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
         params["signature"] = source.signature
     if source.tags:
         params["tags"] = list(source.tags)
+    for path in (*folders, *(path for _, path in listed)):
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+            raise ManifestError(
+                f"{path.relative_to(root)} is a symbolic link that leaves the workspace",
+                model.position_of("source.path"),
+            )
     relative = _relative_to(root)
     return SourceInputs(
         params={

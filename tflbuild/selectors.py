@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tflbuild.errors import UsageError
-from tflbuild.graph import ORDER, artifacts_of, model_steps, parity_data
+from tflbuild.graph import ORDER, Graph, artifacts_of, model_steps, parity_data
 from tflbuild.manifest.model import FileData, Model, Workspace
 
 
@@ -169,3 +169,10 @@ def _known(workspace: Workspace) -> list[str]:
         for name in (model.name, f"{model.name}:{artifact.optimization}", str(artifact))
     )
     return list(dict.fromkeys(names))
+
+
+def forced_tasks(selection: Selection, graph: Graph, selected: Iterable[str]) -> frozenset[str]:
+    """`-B`: the tasks that were named, or else everything that the selected tasks need."""
+    if selection.named and selection.named == frozenset(selected):
+        return selection.named
+    return frozenset(graph.needed(selected))

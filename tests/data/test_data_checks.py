@@ -358,7 +358,7 @@ def test_random_calibration_is_told(
     monkeypatch.setattr(convert, "run_converter", lambda converter: b"")
     monkeypatch.setattr(convert, "finish", lambda lowered, raw: b"")
     monkeypatch.setattr(convert, "check", lambda *_: {"warnings": []})
-    np.savez(tmp_path / "c.npz", x=floats(4, 2))
+    np.savez(tmp_path / "c.npz", x=floats(12, 2))
     calibration: dict[str, Any] = {"kind": "npz"}
     if random:
         calibration = {"kind": "random", "seed": 0, "samples": 4, "low": 0.0, "high": 1.0}
@@ -390,3 +390,12 @@ def test_saturation_is_told_of_the_files_own_range() -> None:
         "25.0% of the test values of input 'x' lie outside the range that the file's quantized"
         " input can hold"
     )
+
+
+def test_big_endian_arrays_are_read_by_value(tmp_path: Path) -> None:
+    values = np.arange(40, dtype=">f4").reshape(20, 2)
+    np.savez(tmp_path / "d.npz", x=values)
+    spec = [{"name": "x", "dtype": "float32", "shape": [None, 2]}]
+    samples = data.load({"kind": "npz"}, {"npz": tmp_path / "d.npz"}, spec, "calibration")
+    assert samples.arrays["x"].dtype.isnative
+    assert samples.arrays["x"].tobytes() == values.astype("<f4").tobytes()

@@ -172,7 +172,7 @@ def test_root_is_the_outermost_below_git(tmp_path: Path) -> None:
     assert find_root_manifest(tmp_path / "repo/a/b") == tmp_path / "repo/tflbuild.yaml"
     (tmp_path / "repo/tflbuild.yaml").unlink()
     assert find_root_manifest(tmp_path / "repo/a/b") == tmp_path / "repo/a/b/tflbuild.yaml"
-    with pytest.raises(UsageError, match="no tflbuild.yaml"):
+    with pytest.raises(UsageError, match=r"no tflbuild\.yaml"):
         find_root_manifest(tmp_path / "repo/a")
 
 

@@ -45,7 +45,7 @@ def run(ctx: click.Context, own: dict[str, Any], until: str) -> int:
     if own.get("dry_run"):
         from tflbuild.commands.plan import show_plan
 
-        return show_plan(common, manifest, own["selectors"])
+        return show_plan(common, manifest, own["selectors"], own["force"])
     from tflbuild.engine.build import Options, build
 
     listener: Any

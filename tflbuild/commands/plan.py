@@ -20,11 +20,13 @@ def command(ctx: click.Context, /, **own: Any) -> int:
     return show_plan(common, common.root_manifest(), own["selectors"])
 
 
-def show_plan(common: Settings, manifest: Path, selectors: tuple[str, ...]) -> int:
+def show_plan(
+    common: Settings, manifest: Path, selectors: tuple[str, ...], force: bool = False
+) -> int:
     """Print the plan of a build up to release."""
     from tflbuild.engine.plan import plan, removals, view
 
-    with view(manifest, tuple(selectors), "release", common.directory) as seen:
+    with view(manifest, tuple(selectors), "release", common.directory, force) as seen:
         planned = plan(seen)
         removed = [] if selectors else removals(seen)
         warn_of_stray_manifest(common, seen.workspace)

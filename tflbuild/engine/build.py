@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from tflbuild.engine.zygote import ZygotePool
     from tflbuild.graph import Graph, Step
     from tflbuild.manifest.model import Workspace
-    from tflbuild.selectors import Selection
 
 PRIVATE = ".tflbuild"
 
@@ -203,7 +202,7 @@ def _slow(
     """Parse, decide by digests, run what must run."""
     from tflbuild.engine.decide import Decider
     from tflbuild.engine.files import FileDigests
-    from tflbuild.engine.publish import publish, withdraw
+    from tflbuild.engine.publish import adopt, publish, withdraw
     from tflbuild.engine.runner import Folders, Runner
     from tflbuild.engine.state import State
     from tflbuild.engine.summary import blockers, summary_path, write_summary
@@ -211,7 +210,7 @@ def _slow(
     from tflbuild.graph import artifacts_of, build_graph
     from tflbuild.manifest.load import load_workspace, section_digest
     from tflbuild.manifest.root import MANIFEST, stray_manifest
-    from tflbuild.selectors import select
+    from tflbuild.selectors import forced_tasks, select
     from tflbuild.store.local import Store
     from tflbuild.store.toolchain import Toolchain
 
@@ -249,8 +248,9 @@ def _slow(
         work = [by_name[name] for name in selection.models if name not in clean]
         graph = build_graph(workspace, work)
         selected = [name for name in selection.tasks if name in graph.steps]
+        adopt(root, workspace.dist_dir, state)
         publish(root, workspace.dist_dir, state, store, digests)  # a killed build did not
-        forced = _forced(options, selection, graph, selected)
+        forced = forced_tasks(selection, graph, selected) if options.force else frozenset()
         decider = Decider(root, state, store, digests, Toolchain(), forced)
         with Workers(private / "work", root / folders.logs, options.pool) as workers:
             runner = Runner(
@@ -297,17 +297,6 @@ def _slow(
     )
     listen(done)
     return Outcome(done, result, graph, released)
-
-
-def _forced(
-    options: Options, selection: Selection, graph: Graph, selected: Iterable[str]
-) -> frozenset[str]:
-    """`-B`: the tasks that were named, or else everything that the selected tasks need."""
-    if not options.force:
-        return frozenset()
-    if selection.named and selection.named == frozenset(selected):
-        return selection.named
-    return frozenset(graph.needed(selected))
 
 
 def _manifests(root: Path, workspace: Workspace, read_at: int) -> list[Entry]:

@@ -43,6 +43,7 @@ def run_request(request: dict[str, Any]) -> None:
         if error.__cause__ is not None:  # the whole story, for the log
             traceback.print_exception(error.__cause__)
         result = {"error": {"kind": getattr(error, "kind", "task"), "message": str(error)}}
+        result["error"]["key"] = getattr(error, "key", "")
     except MemoryError:
         result = {"error": {"kind": "task", "message": "out of memory"}}
     except Exception as error:

@@ -58,7 +58,12 @@ class Judge:
         else:
             assert step.optimization is not None
             report["conversion"] = self._told(step.ports[0].task, "convert.json")
-            warnings = [*report["conversion"]["warnings"], *measured["warnings"]]
+            ranges = self._told(f"reference:{model.name}", "reference.json")["input_ranges"]
+            warnings = [
+                *report["conversion"]["warnings"],
+                *far_ranges(report["conversion"].get("calibration"), ranges),
+                *measured["warnings"],
+            ]
             verdict = gates.validate_gate(measured, model, step.optimization, warnings)
         report["gate"] = verdict.as_json()
         text = json.dumps(report, indent=1, sort_keys=True) + "\n"
@@ -68,3 +73,22 @@ class Judge:
         """What a producer wrote for people: the route, the reason, warnings."""
         outputs = self.decider.rows[task].outputs
         return json.loads(self.decider.store.read(outputs[output][0]))
+
+
+FAR = 8.0  # times: what calibration and test ranges may differ by before it is said
+
+
+def far_ranges(
+    calibration: Mapping[str, Any] | None, tested: Mapping[str, list[float]]
+) -> list[str]:
+    """Inputs whose calibration data is of another scale than the data that they are tested on."""
+    found = []
+    for name, (low, high) in (calibration or {}).get("ranges", {}).items():
+        calibrated = max(abs(low), abs(high))
+        used = max(map(abs, tested.get(name, [])), default=0.0)
+        if calibrated > FAR * used > 0 or used > FAR * calibrated > 0:
+            found.append(
+                f"input {name!r} was calibrated on {low:g} to {high:g} and tested on"
+                f" {tested[name][0]:g} to {tested[name][1]:g}: is one of them scaled wrongly?"
+            )
+    return found

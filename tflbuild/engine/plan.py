@@ -25,7 +25,7 @@ from tflbuild.errors import TaskError
 from tflbuild.graph import Graph, Step, artifacts_of, build_graph
 from tflbuild.manifest.load import load_workspace
 from tflbuild.manifest.model import Workspace
-from tflbuild.selectors import Selection, select
+from tflbuild.selectors import Selection, forced_tasks, select
 from tflbuild.store.keys import Change
 from tflbuild.store.local import DamagedBlob, Store
 from tflbuild.store.toolchain import Toolchain
@@ -59,7 +59,9 @@ class View:
 
 
 @contextmanager
-def view(manifest: Path, selectors: tuple[str, ...], until: str, cwd: Path) -> Iterator[View]:
+def view(
+    manifest: Path, selectors: tuple[str, ...], until: str, cwd: Path, force: bool = False
+) -> Iterator[View]:
     """Open a workspace read-only. Raises ManifestErrors and UsageError."""
     root = Path(os.path.realpath(manifest.parent))
     workspace = load_workspace(manifest, cwd)
@@ -68,7 +70,9 @@ def view(manifest: Path, selectors: tuple[str, ...], until: str, cwd: Path) -> I
     graph = build_graph(workspace, [m for m in workspace.models if m.name in wanted])
     with closing(State.read_only(root / PRIVATE / "state.sqlite")) as state:
         store = Store(root / PRIVATE / "store")
-        decider = Decider(root, state, store, FileDigests(root, state), Toolchain())
+        forced = forced_tasks(selection, graph, selection.tasks) if force else frozenset()
+        digests = FileDigests(root, state)
+        decider = Decider(root, state, store, digests, Toolchain(), forced)
         yield View(workspace, selection, graph, decider, state)
 
 

@@ -101,6 +101,22 @@ def index_is_ours(folder: Path) -> bool:
     return isinstance(content, dict) and content.get("version") == 1 and "artifacts" in content
 
 
+def adopt(root: Path, dist: str, state: State) -> None:
+    """The state is new, but `dist/` is not: what its indexes list is ours again (one that was
+    edited since is then restored, as ever)."""
+    if state.released() or not (root / dist).is_dir():
+        return
+    for folder in sorted((root / dist).iterdir()):
+        if not index_is_ours(folder):
+            continue
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            for entry in json.loads((folder / INDEX).read_text())["artifacts"]:
+                artifact = Artifact(entry["model"], entry["optimization"], folder.name)
+                path = f"{dist}/{artifact.file}"
+                row = Released(str(artifact), folder.name, path, entry["sha256"], entry["size"])
+                state.release(row)
+
+
 def superfluous(state: State, wanted: Iterable[Artifact]) -> list[Released]:
     """Released files that the manifest no longer has."""
     keep = {str(artifact): artifact.file for artifact in wanted}

@@ -184,15 +184,17 @@ class Runner:
                 for ended in self.workers.wait():
                     self._ended(self.running.pop(ended.job.identity), ended)
             elif self.stopping:
-                self._skip_rest()
+                self._skip_rest(names)
                 return
             elif exhausted and not self.pending:
                 return
 
-    def _skip_rest(self) -> None:
-        for waiting in self.pending:
-            self._skip(waiting.step.name, "not started: another task failed (use -k to go on)")
+    def _skip_rest(self, names: list[str]) -> None:
+        """Another task failed: tell of everything that is not started for it."""
         self.pending.clear()
+        for name in self.graph.needed(names):
+            if name not in self.result.outcomes and name not in self.postponed:
+                self._skip(name, "not started: another task failed (use -k to go on)")
 
     def _visit(self, node: Any) -> None:
         step: Step = node.task.meta["step"]
@@ -325,6 +327,8 @@ class Runner:
                 self.pending.appendleft(pending)
                 return
         reason = ended.reason
+        if ended.key:
+            reason = f"{step.model.position_of(ended.key)}: {reason}"
         if pending.first_failure and pending.first_failure != reason:
             reason = f"{reason} (by way of a SavedModel; frozen: {pending.first_failure})"
         self._fail(step.name, reason, ended.seconds, self._log(step.name), pending.decision.why)
@@ -427,6 +431,8 @@ class Runner:
             self.result.outcomes.setdefault(step.name, events.UP_TO_DATE)
             self._settle(node, ok=True)
             return
+        if vouched is None and current not in (None, digest) and not self._ours(current):
+            raise TaskError(f"{path} was not released by tflbuild: move it away")
         if same:
             why: tuple[str, ...] = (
                 f"{path} is missing" if current is None else f"{path} was edited",
@@ -457,6 +463,10 @@ class Runner:
         outcome = events.RESTORED if same and not forced else events.RAN
         self._done(TaskDone(step.name, outcome, seconds, why))
         self._settle(node, ok=True)
+
+    def _ours(self, digest: str | None) -> bool:
+        """A file that we made, though nothing vouches for it: a build was killed in between."""
+        return digest is not None and self.store.has(digest)
 
     def _current(self, path: str) -> str | None:
         try:

@@ -171,11 +171,7 @@ class State:
             )  # fmt: skip
             self.db.execute("INSERT OR REPLACE INTO actions VALUES (?, ?, ?)", (key, text, seconds))
             if released is not None:
-                self.db.execute(
-                    "INSERT OR REPLACE INTO released VALUES (?, ?, ?, ?, ?)",
-                    (released.artifact, released.target, released.path, released.sha256,
-                     released.size),
-                )  # fmt: skip
+                self.release(released)
 
     def forget_blob(self, digest: str) -> None:
         """A blob is lost: whatever produced it must run again."""
@@ -193,6 +189,13 @@ class State:
     def released(self) -> dict[str, Released]:
         rows = self.db.execute("SELECT artifact, target, path, sha256, size FROM released")
         return {row[0]: Released(*row) for row in rows}
+
+    def release(self, row: Released) -> None:
+        """Vouch for a released file."""
+        self.db.execute(
+            "INSERT OR REPLACE INTO released VALUES (?, ?, ?, ?, ?)",
+            (row.artifact, row.target, row.path, row.sha256, row.size),
+        )
 
     def withdraw(self, artifact: str) -> None:
         self.db.execute("DELETE FROM released WHERE artifact = ?", (artifact,))

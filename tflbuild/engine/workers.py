@@ -48,6 +48,7 @@ class Ended:
     kind: str
     reason: str = ""
     digest: str = ""
+    key: str = ""  # of the manifest, where what it says is wrong
     outputs: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     seconds: float = 0.0
     max_rss: int = 0
@@ -226,6 +227,13 @@ def read_end(job: Job, message: Message) -> Ended:
         return Ended(job, "crash", reason, seconds=seconds)
     if "error" in result:
         error = result["error"]
-        return Ended(job, error["kind"], error["message"], error.get("digest", ""), seconds=seconds)
+        return Ended(
+            job,
+            error["kind"],
+            error["message"],
+            error.get("digest", ""),
+            error.get("key", ""),
+            seconds=seconds,
+        )
     outputs = {name: (digest, size) for name, (digest, size) in result["outputs"].items()}
     return Ended(job, "", outputs=outputs, seconds=seconds, max_rss=max_rss)

@@ -23,6 +23,7 @@ from tflbuild.manifest.yamlfile import Node, describe, read_yaml
 __all__ = ["load_workspace", "section_digest"]
 
 BUILT_IN = {"litert": Target("litert", "litert")}
+RESERVED = "summary.json"  # build/reports/summary.json
 MAX_CHAIN = 64  # manifests that include one another in a row
 _OUR_FOLDERS = (".tflbuild", ".git")
 
@@ -103,12 +104,11 @@ class _Loader:
 
     def workspace(self) -> Workspace:
         """The finished workspace; raises everything that was wrong."""
+        manifest = self.paths.label(str(self.root / next(iter(self.manifests.values()))))
         if not self.declares and not self.problems:
             self.problems.add(
                 "no manifest of this workspace has `models`; write `models:` with a model in it",
-                Position(
-                    self.paths.label(str(self.root / next(iter(self.manifests.values())))), 1, 1
-                ),
+                Position(manifest, 1, 1),
             )
         context = Context(
             self.paths, self.targets, frozenset({*self.targets, *self.target_places}), self.problems
@@ -123,6 +123,13 @@ class _Loader:
                 continue  # what is missing now would be said a second time
             if (model := build_model(name, declared.node, merged, context)) is not None:
                 models.append(model)
+        for key in ("build_dir", "dist_dir"):
+            real = Path(os.path.realpath(self.root / self.project[key]))
+            if not real.is_relative_to(self.root):
+                self.problems.add(
+                    f"{key} {self.project[key]!r} is a symbolic link that leaves the workspace",
+                    Position(manifest, 1, 1),
+                )
         self.problems.raise_any()
         return Workspace(
             root=self.root,
@@ -235,6 +242,17 @@ class _Loader:
             self.models[name] = _Declared(node, scope, bad)
 
     def _unique(self, kind: str, name: str, node: Node) -> bool:
+        if kind == "model" and name.lower() == RESERVED:
+            self.problems.add(f"a model cannot be named {name!r}: a report is", node.key_position)
+            return False
+        built_in = {*BUILT_IN, *planned_runtimes()}
+        if kind == "target" and name not in built_in and name.lower() in built_in:
+            self.problems.add(
+                f"target {name!r} differs from the built-in {name.lower()!r} in case alone;"
+                " rename it",
+                node.key_position,
+            )
+            return False
         first, place = self.folded.setdefault((kind, name.lower()), (name, node.key_position))
         if place == node.key_position:
             return True

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from tflbuild.errors import TaskError, one_line
+from tflbuild.errors import TaskError, UsageError, one_line
 from tflbuild.sources.base import Loaded, Tensors, TensorSpec
 
 NAME = "saved_model"
@@ -17,7 +18,12 @@ MODULES: tuple[str, ...] = ("tf_keras",)
 def files(path: Path) -> tuple[Sequence[tuple[str, Path]], Sequence[Path]]:
     found: list[tuple[str, Path]] = []
     folders: list[Path] = []
+    seen: set[str] = set()
     for folder, names, entries in os.walk(path, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            raise UsageError(f"{folder}: a symbolic link shows the same folder twice: remove it")
+        seen.add(real)
         names.sort()
         folders.append(Path(folder))
         found.extend(
@@ -39,14 +45,22 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
         raise TaskError(f"not a readable SavedModel: {one_line(error)}") from error
     known = [sorted(graph.meta_info_def.tags) for graph in proto.meta_graphs]
     if sorted(tags) not in known:
-        raise TaskError(f"no graph with tags {tags}; the SavedModel has {known}: set source.tags")
+        raise TaskError(
+            f"no graph with tags {tags}; the SavedModel has {known}: set source.tags",
+            key="source.tags",
+        )
     try:
         root = tf.saved_model.load(str(path), tags=tags)
     except Exception as error:
         raise TaskError(f"TensorFlow cannot load the SavedModel: {one_line(error)}") from error
     if key not in root.signatures:
         names = sorted(k for k in root.signatures if not k.startswith("__"))
-        raise TaskError(f"no signature {key!r}; the SavedModel has {names}: set source.signature")
+        near = get_close_matches(key, names, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise TaskError(
+            f"no signature {key!r}; the SavedModel has {names}{hint}: set source.signature",
+            key="source.signature",
+        )
     signature = root.signatures[key]
     specs = signature.structured_input_signature[1]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -125,12 +126,19 @@ def positional_order(loaded: Loaded, params: Mapping[str, Any]) -> tuple[list[st
     names = [spec.name for spec in loaded.inputs]
     unknown = [name for name in params["input_order"] if name not in names]
     if unknown:
-        raise TaskError(f"inputs: the source has no input {unknown[0]!r}; it has {names}")
+        near = get_close_matches(unknown[0], names, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise TaskError(
+            f"inputs: the source has no input {unknown[0]!r}; it has {names}{hint}",
+            key=f"inputs.{unknown[0]}",
+        )
     asked = list(params["input_order"])
     inputs = asked if len(asked) == len(names) else names
     outputs = list(params["output_order"]) or list(loaded.outputs)
     if sorted(outputs) != sorted(loaded.outputs):
-        raise TaskError(f"outputs: expected an order of {list(loaded.outputs)}, got {outputs}")
+        raise TaskError(
+            f"outputs: expected an order of {list(loaded.outputs)}, got {outputs}", key="outputs"
+        )
     return inputs, outputs
 
 
@@ -141,7 +149,10 @@ def pinned_specs(loaded: Loaded, pins: Mapping[str, Any]) -> dict[str, tuple[Any
         pin = pins.get(spec.name, {})
         dtype = pin.get("dtype") or spec.dtype
         if dtype != spec.dtype:
-            raise TaskError(f"inputs.{spec.name}.dtype: the source takes {spec.dtype}, not {dtype}")
+            raise TaskError(
+                f"inputs.{spec.name}.dtype: the source takes {spec.dtype}, not {dtype}",
+                key=f"inputs.{spec.name}",
+            )
         shape = spec.shape
         pinned = pin.get("shape")
         if pinned is not None:
@@ -155,7 +166,8 @@ def pinned_specs(loaded: Loaded, pins: Mapping[str, Any]) -> dict[str, tuple[Any
             if not fits:
                 raise TaskError(
                     f"inputs.{spec.name}.shape: {list(pinned)} does not fit the source's"
-                    f" {list(shape or ())}"
+                    f" {list(shape or ())}",
+                    key=f"inputs.{spec.name}",
                 )
             base = shape if shape is not None else tuple(pinned)
             shape = tuple(

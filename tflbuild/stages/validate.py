@@ -259,7 +259,10 @@ def accuracy(
             )
         name = next(iter(outputs))
     if name not in outputs:
-        raise TaskError(f"accuracy: no output {name!r}; the model has {sorted(outputs)}")
+        raise TaskError(
+            f"accuracy: no output {name!r}; the model has {sorted(outputs)}",
+            key="validate.metrics.accuracy.output",
+        )
     classes = outputs[name].reshape(len(outputs[name]), -1).shape[1]
     highest, lowest = int(samples.labels.max()), int(samples.labels.min())
     if lowest < 0 or highest >= max(classes, 2):

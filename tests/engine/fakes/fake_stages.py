@@ -65,7 +65,7 @@ def lower(request: Request) -> None:
 def reference(request: Request) -> None:
     model = source(request)
     suffer("reference", model.get("do", {}), request)
-    request.write_json("reference.json", {"outputs": []})
+    request.write_json("reference.json", {"outputs": [], "input_ranges": {}})
     (request.out / "output.0.npy").write_text(str(model["value"]))
 
 
