@@ -248,10 +248,11 @@ def _slow(
         work = [by_name[name] for name in selection.models if name not in clean]
         graph = build_graph(workspace, work)
         selected = [name for name in selection.tasks if name in graph.steps]
-        adopt(root, workspace.dist_dir, state)
-        publish(root, workspace.dist_dir, state, store, digests)  # a killed build did not
         forced = forced_tasks(selection, graph, selected) if options.force else frozenset()
         decider = Decider(root, state, store, digests, Toolchain(), forced)
+        # Only now, when the state has been read whole: a damaged one begins anew.
+        adopt(root, workspace.dist_dir, state)
+        publish(root, workspace.dist_dir, state, store, digests)  # a killed build did not
         with Workers(private / "work", root / folders.logs, options.pool) as workers:
             runner = Runner(
                 graph, decider, workers, folders, listen,
