@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -118,3 +120,27 @@ def test_what_is_planned_is_refused_by_name(
 ) -> None:
     assert cli.run(line) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"model": "../../models/mine"},
+        {"optimization": "../f"},
+        {"sha256": "../../x"},
+        {"size": "many"},
+        {"size": True},
+        {"model": 7},
+        {"model": ["a"]},
+    ],
+)
+def test_a_forged_index_cannot_make_us_remove_files(forged: dict[str, object], two: Fake) -> None:
+    """With the state gone, the index is believed; but not what we cannot have written."""
+    mine = two.write(files={"models/mine-f.tflite": "mine"}) / "models/mine-f.tflite"
+    digest = hashlib.sha256(b"mine").hexdigest()
+    entry = {"model": "gone", "optimization": "f", "sha256": digest, "size": 4, **forged}
+    index = {"version": 1, "target": "litert", "artifacts": [entry]}
+    two.write(files={"dist/litert/index.json": json.dumps(index)})
+    assert two.build().ok
+    assert mine.read_text() == "mine"
+    assert sorted(two.index()) == ["a-f.tflite", "b-f.tflite"]

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from tflbuild.engine.files import FileDigests
 from tflbuild.engine.state import Released, State
@@ -19,6 +21,11 @@ from tflbuild.store.local import Store
 
 INDEX = "index.json"
 SUMS = "SHA256SUMS"
+
+# The names that a manifest can give (DESIGN section 2), none of which holds a "/".
+MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+OPTIMIZATION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,49}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def publish(root: Path, dist: str, state: State, store: Store, digests: FileDigests) -> list[str]:
@@ -111,10 +118,21 @@ def adopt(root: Path, dist: str, state: State) -> None:
             continue
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             for entry in json.loads((folder / INDEX).read_text())["artifacts"]:
-                artifact = Artifact(entry["model"], entry["optimization"], folder.name)
-                path = f"{dist}/{artifact.file}"
-                row = Released(str(artifact), folder.name, path, entry["sha256"], entry["size"])
-                state.release(row)
+                row = _listed(dist, folder.name, entry)
+                if row is not None:
+                    state.release(row)
+
+
+def _listed(dist: str, target: str, entry: dict[str, Any]) -> Released | None:
+    """An index entry as a row; None for one that we cannot have written. What is adopted may be
+    removed later, so a forged name must not lead out of the target's folder."""
+    model, optimization, size = entry["model"], entry["optimization"], entry["size"]
+    if not (MODEL_NAME.fullmatch(model) and OPTIMIZATION_NAME.fullmatch(optimization)):
+        return None
+    if not SHA256.fullmatch(entry["sha256"]) or type(size) is not int or size < 0:
+        return None
+    artifact = Artifact(model, optimization, target)
+    return Released(str(artifact), target, f"{dist}/{artifact.file}", entry["sha256"], size)
 
 
 def superfluous(state: State, wanted: Iterable[Artifact]) -> list[Released]:

@@ -32,7 +32,7 @@ from tflbuild.engine.judge import Judge
 from tflbuild.engine.publish import move_away
 from tflbuild.engine.state import Outputs, Released
 from tflbuild.engine.workers import Ended, Job, Workers
-from tflbuild.errors import TaskError
+from tflbuild.errors import TaskError, TflbuildError
 from tflbuild.graph import STAGES, Graph, Step, lowering_inputs
 from tflbuild.store.local import DamagedBlob
 from tflbuild.verdict import Verdict
@@ -352,7 +352,7 @@ class Runner:
             if pending.attempts >= MAX_ATTEMPTS:
                 raise TaskError("its input files change while it runs, again and again")
             decision = self.decider.decide(step)
-        except (TaskError, OSError) as error:
+        except (TflbuildError, OSError) as error:  # also a link that leads out by now
             self._fail(step.name, str(error))
             self._settle(pending.node, ok=False)
             return True
