@@ -59,7 +59,7 @@ def test_everything_that_is_supported(load: Load) -> None:
         "litert": Target("litert", "litert"),
         "phone": Target("phone", "litert", 8_000_000),
     }
-    assert model.source == Source("saved_model", "models/kws", "serving_default", ("serve",))
+    assert model.source == Source("saved_model", "models/kws")
     assert model.inputs == (InputPin("b", (1, None, 10), "float32"), InputPin("a", None, "int8"))
     assert model.outputs == ("y", "x")
     assert model.calibration == FileData("data/cal.npz", samples=100)

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from tflbuild.errors import ManifestError, Position
-from tflbuild.manifest.build import Context, build_model, entries, get, planned_runtimes, text
+from tflbuild.manifest.build import build_model
+from tflbuild.manifest.context import Context
 from tflbuild.manifest.digest import section_digest
 from tflbuild.manifest.includes import expand, is_glob
 from tflbuild.manifest.merge import merge
 from tflbuild.manifest.model import Target, Workspace
+from tflbuild.manifest.nodes import entries, get, text
+from tflbuild.manifest.optimizations import planned_runtimes
 from tflbuild.manifest.paths import Paths
 from tflbuild.manifest.problems import Problems
 from tflbuild.manifest.quantity import parse_size

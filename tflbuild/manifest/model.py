@@ -15,12 +15,12 @@ Shape = tuple[int | None, ...]  # None: a dynamic dimension
 
 @dataclass(frozen=True)
 class Source:
-    """Where a model comes from. `path` is a folder (saved_model) or a file (keras)."""
+    """Where a model comes from. Which keys a format takes, its module in `sources` says."""
 
     format: str
-    path: str
-    signature: str | None = None  # saved_model: default "serving_default"
-    tags: tuple[str, ...] = ()  # saved_model: default ("serve",)
+    path: str = ""
+    signature: str | None = None  # None: the format's default
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

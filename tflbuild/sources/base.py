@@ -20,22 +20,37 @@ class TensorSpec:
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A source, loaded by its own framework, in a child.
+class Signature:
+    """One computation that a source offers.
 
     `function` takes TensorFlow tensors by input name and gives them by output name; it may be
     traced. `inputs` and `outputs` are in the source's own positional order (sorted keys where it
-    has none). `save` writes a SavedModel of the given traced function (`keras` needs its own
-    way); `keep_alive` holds what the function refers to weakly.
+    has none).
     """
 
-    loader: str
-    signature: str
+    name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...]
     function: Callable[[Tensors], Tensors]
-    save: Callable[[Any, str, Path], None]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A source, loaded by its own framework, in a child.
+
+    `signatures`: those to ship, in their order. `save` writes a SavedModel of traced functions
+    by signature key (`keras` needs its own way); `keep_alive` holds what functions refer to
+    weakly. `to_tflite` is there where the format has a converter of its own (PyTorch): it gives
+    the bytes of a float file for the pinned inputs of each signature; then `function` is not
+    traced, and takes and gives NumPy arrays.
+    """
+
+    loader: str
+    signatures: tuple[Signature, ...]
+    save: Callable[[Mapping[str, Any], Path], None]
     keep_alive: Any = None
+    warnings: tuple[str, ...] = ()  # for the report
+    to_tflite: Callable[[Mapping[str, Sequence[TensorSpec]]], bytes] | None = None
 
 
 class Format(Protocol):
@@ -43,6 +58,14 @@ class Format(Protocol):
 
     NAME: str
     MODULES: tuple[str, ...]  # what loading it imports, beyond TensorFlow and NumPy
+    KEYS: tuple[str, ...]  # of `source`, beyond `format`; the first is required
+    EXAMPLE: str  # a value of that key, for messages
+    FOLDER: bool  # its `path` names a folder
+
+    def problem(self, path: str, shown: str) -> str:
+        """In the parent: why what lies at `path` (there is something) is not of this format;
+        "" when it may be. `shown` is how the manifest writes it, quoted."""
+        ...
 
     def files(self, path: Path) -> tuple[Sequence[tuple[str, Path]], Sequence[Path]]:
         """In the parent, without TensorFlow: the files that make the source, as (name, path)
@@ -50,5 +73,6 @@ class Format(Protocol):
         ...
 
     def load(self, path: Path, params: Mapping[str, Any]) -> Loaded:
-        """In a child. Raises TaskError with a reason and a remedy."""
+        """In a child. `params`: the keys of `source`, and `pins` (of inputs, by name: shape,
+        dtype) for formats that trace. Raises TaskError with a reason and a remedy."""
         ...

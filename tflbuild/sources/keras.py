@@ -7,6 +7,7 @@ report names the loader.
 from __future__ import annotations
 
 import json
+import os
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -14,16 +15,27 @@ from pathlib import Path
 from typing import Any
 
 from tflbuild.errors import TaskError, one_line
-from tflbuild.sources.base import Loaded, Tensors, TensorSpec
+from tflbuild.sources.base import Loaded, Signature, Tensors, TensorSpec
 
 NAME = "keras"
 MODULES: tuple[str, ...] = ("keras", "tf_keras", "h5py")
+KEYS: tuple[str, ...] = ("path",)
+EXAMPLE = "FILE.keras"
+FOLDER = False
 
 # How Keras 3, both for .h5, and tf_keras tell of a class that they do not know.
 _UNKNOWN = re.compile(
     r"(?:Could not locate class|Unknown (?:layer|object):|Cannot deserialize object of type)"
     r" ['`]([^'`]+)['`]"
 )
+
+
+def problem(path: str, shown: str) -> str:
+    if os.path.isfile(os.path.join(path, "saved_model.pb")):
+        return f"{shown} is a SavedModel; it needs `format: saved_model`"
+    if os.path.isdir(path) or not path.endswith((".keras", ".h5")):
+        return f"expected a .keras or .h5 file, got {shown}"
+    return ""
 
 
 def files(path: Path) -> tuple[Sequence[tuple[str, Path]], Sequence[Path]]:
@@ -110,26 +122,21 @@ def _loaded_keras3(model: Any) -> Loaded:
         result = keras.tree.flatten(model(structure, training=False))
         return dict(zip(outputs, result, strict=True))
 
-    def save(traced: Any, signature: str, folder: Path) -> None:
+    def save(traced: Mapping[str, Any], folder: Path) -> None:
         # tf.saved_model.save of a Keras 3 model gives variables that nobody assigns;
         # ExportArchive tracks them.
         archive = keras.export.ExportArchive()
         archive.track(model)
-        archive.add_endpoint(signature, traced)
+        for key, endpoint in traced.items():
+            archive.add_endpoint(key, endpoint)
         archive.write_out(str(folder), verbose=False)
 
-    return Loaded(
-        loader="keras",
-        signature="serving_default",
-        inputs=tuple(
-            TensorSpec(name, tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype))
-            for name, tensor in zip(names, model.inputs, strict=True)
-        ),
-        outputs=outputs,
-        function=function,
-        save=save,
-        keep_alive=model,
+    inputs = tuple(
+        TensorSpec(name, tuple(tensor.shape), keras.backend.standardize_dtype(tensor.dtype))
+        for name, tensor in zip(names, model.inputs, strict=True)
     )
+    signature = Signature("serving_default", inputs, outputs, function)
+    return Loaded("keras", (signature,), save, keep_alive=model)
 
 
 def _loaded_keras2(model: Any) -> Loaded:
@@ -148,23 +155,17 @@ def _loaded_keras2(model: Any) -> Loaded:
         result = tf.nest.flatten(model(structure, training=False))
         return dict(zip(outputs, result, strict=True))
 
-    def save(traced: Any, signature: str, folder: Path) -> None:
+    def save(traced: Mapping[str, Any], folder: Path) -> None:
         module = tf.Module()
         module.model = model
-        tf.saved_model.save(module, str(folder), signatures={signature: traced})
+        tf.saved_model.save(module, str(folder), signatures=dict(traced))
 
-    return Loaded(
-        loader="tf_keras",
-        signature="serving_default",
-        inputs=tuple(
-            TensorSpec(name, tuple(tensor.shape.as_list()), tensor.dtype.name)
-            for name, tensor in zip(names, model.inputs, strict=True)
-        ),
-        outputs=outputs,
-        function=function,
-        save=save,
-        keep_alive=model,
+    inputs = tuple(
+        TensorSpec(name, tuple(tensor.shape.as_list()), tensor.dtype.name)
+        for name, tensor in zip(names, model.inputs, strict=True)
     )
+    signature = Signature("serving_default", inputs, outputs, function)
+    return Loaded("tf_keras", (signature,), save, keep_alive=model)
 
 
 def _output_names(structure: Any, layers: Sequence[str], count: int) -> tuple[str, ...]:

@@ -9,10 +9,26 @@ from pathlib import Path
 from typing import Any
 
 from tflbuild.errors import TaskError, UsageError, one_line
-from tflbuild.sources.base import Loaded, Tensors, TensorSpec
+from tflbuild.sources.base import Loaded, Signature, Tensors, TensorSpec
 
 NAME = "saved_model"
 MODULES: tuple[str, ...] = ("tf_keras",)
+KEYS: tuple[str, ...] = ("path", "signature", "tags")
+EXAMPLE = "FOLDER"
+FOLDER = True
+
+
+def problem(path: str, shown: str) -> str:
+    if os.path.isdir(path):
+        if os.path.isfile(os.path.join(path, "saved_model.pb")):
+            return ""
+        return f"no saved_model.pb in the folder {shown}"
+    hint = "; name the folder that holds saved_model.pb"
+    if path.endswith((".keras", ".h5", ".hdf5")):
+        hint = "; this file needs `format: keras`"
+    elif path.endswith("saved_model.pb"):
+        hint = f"; name its folder: '{os.path.dirname(shown.strip(chr(39))) or '.'}'"
+    return f"a saved_model is a folder, and {shown} a file{hint}"
 
 
 def files(path: Path) -> tuple[Sequence[tuple[str, Path]], Sequence[Path]]:
@@ -38,7 +54,7 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     import tf_keras  # noqa: F401  registers the optimizers that Keras-2 SavedModels hold
     from tensorflow.python.saved_model import loader_impl
 
-    key, tags = params["signature"], list(params["tags"])
+    key, tags = params.get("signature", "serving_default"), list(params.get("tags", ["serve"]))
     try:
         proto = loader_impl.parse_saved_model(str(path))
     except Exception as error:
@@ -67,24 +83,19 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     def function(tensors: Tensors) -> Tensors:
         return dict(signature(**tensors))
 
-    def save(traced: Any, name: str, folder: Path) -> None:
+    def save(traced: Mapping[str, Any], folder: Path) -> None:
         module = tf.Module()
         module.root = root
-        tf.saved_model.save(module, str(folder), signatures={name: traced})
+        tf.saved_model.save(module, str(folder), signatures=dict(traced))
 
-    return Loaded(
-        loader="tf.saved_model",
-        signature=key,
-        inputs=tuple(
-            TensorSpec(
-                name,
-                tuple(specs[name].shape.as_list()) if specs[name].shape.rank is not None else None,
-                specs[name].dtype.name,
-            )
-            for name in sorted(specs)
-        ),
-        outputs=tuple(sorted(signature.structured_outputs)),
-        function=function,
-        save=save,
-        keep_alive=root,
+    inputs = tuple(
+        TensorSpec(
+            name,
+            tuple(specs[name].shape.as_list()) if specs[name].shape.rank is not None else None,
+            specs[name].dtype.name,
+        )
+        for name in sorted(specs)
     )
+    outputs = tuple(sorted(signature.structured_outputs))
+    shipped = Signature(key, inputs, outputs, function)
+    return Loaded("tf.saved_model", (shipped,), save, keep_alive=root)

@@ -19,7 +19,7 @@ from typing import Any
 from tflbuild.errors import TaskError, one_line
 from tflbuild.frozen import all_nodes, freeze, has_fake_quant, input_key, output_key
 from tflbuild.sources import FORMATS
-from tflbuild.sources.base import Loaded
+from tflbuild.sources.base import Loaded, Signature
 from tflbuild.stages.base import Request
 
 VERSION = 2
@@ -59,8 +59,14 @@ def load_source(request: Request) -> Loaded:
     """Load the source by its own framework. Raises TaskError."""
     params = request.params["source"]
     loaded = FORMATS[params["format"]].load(request.inputs["source"], params)
-    pins = request.params["pins"]
-    for spec in loaded.inputs:
+    for signature in loaded.signatures:
+        check_signature(signature, request.params["pins"])
+    return loaded
+
+
+def check_signature(signature: Signature, pins: Mapping[str, Any]) -> None:
+    """Raises TaskError for inputs that cannot be bound, and where nothing goes in or out."""
+    for spec in signature.inputs:
         if spec.shape is None and pins.get(spec.name, {}).get("shape") is None:
             raise TaskError(
                 f"input {spec.name!r} has no known rank: pin it under inputs:"
@@ -68,10 +74,9 @@ def load_source(request: Request) -> Loaded:
             )
         if spec.dtype not in DTYPES:
             raise TaskError(f"input {spec.name!r} is {spec.dtype}: cast it inside the model")
-    for side, names in (("inputs", loaded.inputs), ("outputs", loaded.outputs)):
+    for side, names in (("inputs", signature.inputs), ("outputs", signature.outputs)):
         if not names:
-            raise TaskError(f"signature {loaded.signature!r} has no {side}: nothing to run")
-    return loaded
+            raise TaskError(f"signature {signature.name!r} has no {side}: nothing to run")
 
 
 def lower(
@@ -82,9 +87,10 @@ def lower(
     Returns the interface, the route and the reason for it. `force` names a route (the retry
     of a failed conversion takes the SavedModel one).
     """
-    inputs, outputs = positional_order(loaded, params)
-    specs = pinned_specs(loaded, params["pins"])
-    traced = trace(loaded, inputs, outputs, specs)
+    (signature,) = loaded.signatures
+    inputs, outputs = positional_order(signature, params)
+    specs = pinned_specs(signature, params["pins"])
+    traced = trace(signature, inputs, outputs, specs)
     reason = (force and "asked for") or why_not_frozen(traced)
     route = force or (SAVED_MODEL if reason else FROZEN)
     if route == FROZEN:
@@ -97,7 +103,7 @@ def lower(
             text = " ".join(str(error).split())[:200]
             route, reason = SAVED_MODEL, f"cannot be frozen: {text}"
     interface: dict[str, Any] = {
-        "signature": loaded.signature,
+        "signature": signature.name,
         "inputs": [
             {"name": name, "dtype": t.dtype.name, "shape": _shape(t)}
             for name, t in zip(inputs, _arguments(traced), strict=True)
@@ -112,7 +118,8 @@ def lower(
         ins = [input_key(index) for index in range(len(inputs))]
         outs = [output_key(index) for index in range(len(outputs))]
         folder = out.parent / "saved_model"
-        export(loaded, inputs, outputs, specs, folder)
+        endpoint = trace(signature, inputs, outputs, specs, named=True)
+        export(loaded, {SIGNATURE: endpoint}, folder)
         pack(folder, out / "saved_model.tar")
     interface["quantization_aware"] = has_fake_quant(graph)
     for side, tensors in (("inputs", ins), ("outputs", outs)):
@@ -121,9 +128,11 @@ def lower(
     return interface, route, reason or "feed-forward graph, nothing stateful"
 
 
-def positional_order(loaded: Loaded, params: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+def positional_order(
+    signature: Signature, params: Mapping[str, Any]
+) -> tuple[list[str], list[str]]:
     """The manifest's order where it names every tensor, else the source's. Raises TaskError."""
-    names = [spec.name for spec in loaded.inputs]
+    names = [spec.name for spec in signature.inputs]
     unknown = [name for name in params["input_order"] if name not in names]
     if unknown:
         near = get_close_matches(unknown[0], names, 1)
@@ -134,18 +143,18 @@ def positional_order(loaded: Loaded, params: Mapping[str, Any]) -> tuple[list[st
         )
     asked = list(params["input_order"])
     inputs = asked if len(asked) == len(names) else names
-    outputs = list(params["output_order"]) or list(loaded.outputs)
-    if sorted(outputs) != sorted(loaded.outputs):
+    outputs = list(params["output_order"]) or list(signature.outputs)
+    if sorted(outputs) != sorted(signature.outputs):
         raise TaskError(
-            f"outputs: expected an order of {list(loaded.outputs)}, got {outputs}", key="outputs"
+            f"outputs: expected an order of {list(signature.outputs)}, got {outputs}", key="outputs"
         )
     return inputs, outputs
 
 
-def pinned_specs(loaded: Loaded, pins: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+def pinned_specs(signature: Signature, pins: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     """Shape and dtype of each input after the manifest's pins. Raises TaskError on a conflict."""
     result = {}
-    for spec in loaded.inputs:
+    for spec in signature.inputs:
         pin = pins.get(spec.name, {})
         dtype = pin.get("dtype") or spec.dtype
         if dtype != spec.dtype:
@@ -178,7 +187,7 @@ def pinned_specs(loaded: Loaded, pins: Mapping[str, Any]) -> dict[str, tuple[Any
 
 
 def trace(
-    loaded: Loaded,
+    source: Signature,
     inputs: list[str],
     outputs: list[str],
     specs: Mapping[str, tuple[Any, str]],
@@ -191,7 +200,7 @@ def trace(
     import tensorflow as tf
 
     def call(*tensors: Any) -> Any:
-        result = loaded.function(dict(zip(inputs, tensors, strict=True)))
+        result = source.function(dict(zip(inputs, tensors, strict=True)))
         flat = [tf.identity(result[name]) for name in outputs]
         if named:
             return {output_key(index): tensor for index, tensor in enumerate(flat)}
@@ -237,17 +246,10 @@ def keeps_state(traced: Any) -> bool:
     return any(node.op.startswith("Assign") for node in all_nodes(traced.graph.as_graph_def()))
 
 
-def export(
-    loaded: Loaded,
-    inputs: list[str],
-    outputs: list[str],
-    specs: Mapping[str, tuple[Any, str]],
-    folder: Path,
-) -> None:
-    """Write a SavedModel with one signature and our keys."""
-    function = trace(loaded, inputs, outputs, specs, named=True)
+def export(loaded: Loaded, endpoints: Mapping[str, Any], folder: Path) -> None:
+    """Write a SavedModel of traced functions, under our keys."""
     try:
-        loaded.save(function, SIGNATURE, folder)
+        loaded.save(endpoints, folder)
     except TaskError:
         raise
     except Exception as error:

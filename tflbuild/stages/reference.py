@@ -27,15 +27,16 @@ def run(request: Request) -> None:
 
     params = request.params
     loaded = lower.load_source(request)
-    inputs, outputs = lower.positional_order(loaded, params)
-    pinned = lower.pinned_specs(loaded, params["pins"])
+    (signature,) = loaded.signatures
+    inputs, outputs = lower.positional_order(signature, params)
+    pinned = lower.pinned_specs(signature, params["pins"])
     described = [
         {"name": name, "dtype": pinned[name][1], "shape": list(pinned[name][0])} for name in inputs
     ]
     samples = data.load(params["test"], request.files("test"), described, "test")
     # The source itself is traced with its own shapes; only the data follows the pins.
-    free = {spec.name: (spec.shape, spec.dtype) for spec in loaded.inputs}
-    function = lower.trace(loaded, inputs, outputs, free)
+    free = {spec.name: (spec.shape, spec.dtype) for spec in signature.inputs}
+    function = lower.trace(signature, inputs, outputs, free)
     # Else one at a time, as the file is run: state advances by calls, and an output that does
     # not grow with the batch is one value for each call.
     apart = all(t.shape.rank and t.shape[0] is None for t in function.outputs)

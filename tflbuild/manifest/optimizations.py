@@ -1,0 +1,80 @@
+"""`optimizations`: the converted files of a model, and combinations that cannot work."""
+
+from __future__ import annotations
+
+from tflbuild.manifest.context import ModelNodes
+from tflbuild.manifest.model import Optimization
+from tflbuild.manifest.nodes import entries, get, strings, text
+from tflbuild.manifest.problems import nearest
+from tflbuild.manifest.schema import planned_values
+from tflbuild.manifest.yamlfile import Node, describe
+from tflbuild.optimizations import QUANTIZATIONS
+
+
+def planned_runtimes() -> dict[str, str]:
+    """The built-in runtimes that are still to come, each with what is supported today."""
+    return planned_values("properties", "targets", "additionalProperties", "properties", "runtime")
+
+
+def build_targets(model: ModelNodes, node: Node | None) -> tuple[str, ...]:
+    """The names in a list of targets."""
+    for item in node.value if node is not None and isinstance(node.value, list) else ():
+        name = str(item.value)
+        if name in model.context.known_targets:
+            continue
+        if name in (planned := planned_runtimes()):
+            model.problem(f"{name!r} is not supported yet; {planned[name]}", item)
+        else:
+            known = sorted(model.context.known_targets)
+            hint = nearest(name, known) or f"; expected one of {', '.join(known)}"
+            model.problem(f"unknown target {describe(name)}{hint}", item)
+    return strings(node)
+
+
+def build_optimizations(model: ModelNodes, targets: tuple[str, ...]) -> tuple[Optimization, ...]:
+    """The optimizations in the manifest's order."""
+    node = get(model.tree, "optimizations")
+    if not entries(node):
+        model.problem(
+            f"model {model.name!r} has no optimizations; write `optimizations: {{float32: {{}}}}`",
+            node,
+        )
+    result: dict[str, Optimization] = {}
+    for name, entry in entries(node).items():
+        first = result.setdefault(name.lower(), Optimization(name))
+        if first.name != name:
+            model.key_problem(
+                f"optimizations {first.name!r} and {name!r} differ in case alone; rename one",
+                entry,
+            )
+        quantize = text(get(entry, "quantize")) or "none"
+        io = text(get(entry, "io")) or "float32"
+        if io not in QUANTIZATIONS[quantize].IO:
+            able = " or ".join(n for n, q in QUANTIZATIONS.items() if io in q.IO)
+            model.problem(
+                f"io: {io} cannot work with quantize: {quantize}; it needs {able}",
+                get(entry, "io"),
+            )
+        result[name.lower()] = Optimization(
+            name, quantize, io, build_targets(model, get(entry, "targets")) or targets
+        )
+    _check_calibration(model, tuple(result.values()))
+    return tuple(result.values())
+
+
+def _check_calibration(model: ModelNodes, optimizations: tuple[Optimization, ...]) -> None:
+    wanting = [o for o in optimizations if QUANTIZATIONS[o.quantize].CALIBRATES]
+    given = get(model.tree, "data", "calibration")
+    if wanting and given is None:
+        entry = get(model.tree, "optimizations", wanting[0].name)
+        model.problem(
+            f"quantize: {wanting[0].quantize} needs `data.calibration`, such as {{npz: FILE}}",
+            get(entry, "quantize") or entry,
+        )
+    # One that comes from `defaults` serves the models that quantize, and harms no other.
+    own = get(model.own, "data", "calibration")
+    if not wanting and own is not None and own.value is not None:
+        able = " or ".join(name for name, q in QUANTIZATIONS.items() if q.CALIBRATES)
+        model.key_problem(
+            f"`data.calibration` has no effect: no optimization has quantize: {able}", own
+        )

@@ -1,0 +1,60 @@
+"""`source`: where a model comes from. What a format takes, the format itself says."""
+
+from __future__ import annotations
+
+import os
+
+from tflbuild.errors import ManifestError
+from tflbuild.manifest.context import ModelNodes
+from tflbuild.manifest.model import Source
+from tflbuild.manifest.nodes import entries, get, strings, text
+from tflbuild.manifest.yamlfile import Node, describe
+from tflbuild.sources import FORMATS
+from tflbuild.sources.base import Format
+
+
+def build_source(model: ModelNodes) -> Source:
+    """The source of a model; an empty one when something is wrong with it."""
+    source = get(model.tree, "source")
+    name = text(get(source, "format"))
+    if source is None or name is None:
+        missing = "source" if source is None else "source.format"
+        example = "source: {format: saved_model, path: FOLDER}"
+        model.key_problem(f"model {model.name!r} has no `{missing}`; write `{example}`", source)
+        return Source("")
+    form = FORMATS[name]
+    for key, given in entries(get(model.own, "source")).items():
+        if key != "format" and key not in form.KEYS and given.value is not None:
+            model.key_problem(f"{key!r} has no effect with format {name}; remove it", given)
+    main = form.KEYS[0]
+    if get(source, main) is None:
+        example = f"source: {{format: {name}, {main}: {form.EXAMPLE}}}"
+        model.key_problem(f"model {model.name!r} has no `source.{main}`; write `{example}`", source)
+        return Source(name)
+
+    def taken(key: str) -> Node | None:
+        """A key that this format takes; others may come from `defaults`."""
+        return get(source, key) if key in form.KEYS else None
+
+    path = taken("path")
+    return Source(
+        name,
+        path="" if path is None else _path(model, path, form),
+        signature=text(taken("signature")),
+        tags=strings(taken("tags")),
+    )
+
+
+def _path(model: ModelNodes, node: Node, form: Format) -> str:
+    """A path that exists and is what the format reads, relative to the root; else ""."""
+    paths = model.context.paths
+    try:
+        path = paths.absolute(node)
+        if not os.path.exists(path):
+            raise paths.missing(node, path, "folder" if form.FOLDER else "file")
+        if problem := form.problem(path, describe(node.value)):
+            raise ManifestError(problem, node.position)
+        return paths.relative(path)
+    except ManifestError as error:
+        model.context.problems.take(error)
+    return ""
