@@ -264,10 +264,13 @@ def optimization_steps(
         if QUANTIZATIONS[optimization.quantize].CALIBRATES:
             calibration = [s.calibration for s in model.signatures if s.calibration is not None]
             params["calibration"], files = data_inputs("calibration", calibration)
+        ports = [_lowered(model.name)]
+        if QUANTIZATIONS[optimization.quantize].CALIBRATES:
+            ports.append(Port(f"evaluate:{model.name}", ("calibration.json",)))
         convert_task, validate_task = f"convert:{pair}", f"validate:{pair}"
         steps.append(Step(
             convert_task, "convert", model, optimization, modules=convert.MODULES,
-            params=params, files=files, ports=(_lowered(model.name),),
+            params=params, files=files, ports=tuple(ports),
             gates=(f"evaluate:{model.name}",),
             request=_retry(source),
         ))  # fmt: skip
