@@ -1,9 +1,10 @@
 """From manifest to graph: the one place that knows the order of the stages.
 
 ```
-reference:M ───────────────────────────────────┐
+data:M:test ─┬─► reference:M ──────────────────┐
+             └─────────────────────────────────┤
 lower:M ─► evaluate:M ┄► convert:M:O ─┬─► validate:M:O ┄┐
-                                      └─► compat:M:O@T ┄┴► release:M:O@T
+data:M:calibration ─────►┘            └─► compat:M:O@T ┄┴► release:M:O@T
 ─► data edge (the input's digest enters the key)   ┄► gate ("did it pass", never in a key)
 ```
 """
@@ -13,17 +14,30 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from tflbuild.datasets import KINDS
+from tflbuild.datasets.base import WrongData
 from tflbuild.errors import ManifestError
-from tflbuild.manifest.model import Data, FileData, Model, Optimization, RandomData, Workspace
+from tflbuild.manifest.model import (
+    Data,
+    FileData,
+    ImageData,
+    MadeData,
+    Model,
+    Optimization,
+    RandomData,
+    Workspace,
+)
 from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.sources import FORMATS
-from tflbuild.stages import compat, convert, evaluate, lower, reference, validate
+from tflbuild.stages import compat, convert, data, evaluate, lower, reference, validate
 from tflbuild.targets import RUNTIMES
 
 STAGES = {
+    "data": data,
     "lower": lower,
     "reference": reference,
     "evaluate": evaluate,
@@ -31,7 +45,7 @@ STAGES = {
     "compat": compat,
     "validate": validate,
 }
-ORDER = ("lower", "reference", "evaluate", "convert", "compat", "validate", "release")
+ORDER = ("data", "lower", "reference", "evaluate", "convert", "compat", "validate", "release")
 
 # Outputs that are never byte-stable: who reads one is keyed by its producer's key instead.
 UNSTABLE = frozenset({"saved_model.tar"})
@@ -56,10 +70,19 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Port:
-    """A data edge: outputs of another task (shell patterns) that this one reads."""
+    """A data edge: outputs of another task (shell patterns) that this one reads.
+
+    It knows them by their names behind `prefix`: two producers may name outputs alike.
+    """
 
     task: str
     outputs: tuple[str, ...]
+    prefix: str = ""
+
+    def name_of(self, output: str) -> str | None:
+        """The input that an output of the task is; None for one that is not read."""
+        read = any(fnmatchcase(output, pattern) for pattern in self.outputs)
+        return self.prefix + output if read else None
 
 
 @dataclass(frozen=True)
@@ -79,6 +102,8 @@ class Step:
     modules: tuple[str, ...] = ()  # whose distributions are the toolchain
     request: Mapping[str, Any] = field(default_factory=dict)  # for the child alone, in no key
     report: str | None = None  # path below the reports folder
+    data: MadeData | None = None  # what a step of stage data makes arrays of
+    section: str = ""  # of the manifest: what the keys of its errors are relative to
 
     @property
     def artifact(self) -> Artifact:
@@ -140,11 +165,13 @@ def build_graph(workspace: Workspace, models: Iterable[Model]) -> Graph:
 
 
 def model_steps(workspace: Workspace, model: Model) -> list[Step]:
-    """All tasks of one model: 3 and, for each optimization, 2 and 2 for each target."""
+    """All tasks of one model: 3 and, for each optimization, 2 and 2 for each target; one more for
+    data that is not arrays yet."""
     name = model.name
     source = lowering_inputs(workspace.root, model)
     test_params, test_files = test_data(model)
     steps = [
+        *data_steps(workspace.root, model),
         Step(f"lower:{name}", "lower", model, modules=lower.MODULES + source.modules,
              params=source.params, files=source.files, folders=source.folders,
              request=source.request),
@@ -152,7 +179,7 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
              modules=reference.MODULES + source.modules,
              params={**source.params, "test": test_params},
              files={**source.files, **test_files}, folders=source.folders,
-             request=source.request),
+             ports=data_ports("test", model), request=source.request),
         Step(f"evaluate:{name}", "evaluate", model, modules=evaluate.MODULES,
              ports=(_lowered(name),), request=_retry(source),
              report=report_of(f"evaluate:{name}")),
@@ -247,12 +274,14 @@ def optimization_steps(
             "quantize": optimization.quantize, "io": optimization.io, "profile": profile,
         }  # fmt: skip
         files: dict[str, str] = {}
+        ports: tuple[Port, ...] = (_lowered(model.name),)
         if QUANTIZATIONS[optimization.quantize].CALIBRATES and model.calibration:
             params["calibration"], files = data_inputs("calibration", model.calibration)
+            ports += data_ports("calibration", model)
         convert_task, validate_task = f"convert:{pair}", f"validate:{pair}"
         steps.append(Step(
             convert_task, "convert", model, optimization, modules=convert.MODULES,
-            params=params, files=files, ports=(_lowered(model.name),),
+            params=params, files=files, ports=ports,
             gates=(f"evaluate:{model.name}",),
             request=_retry(source),
         ))  # fmt: skip
@@ -268,6 +297,7 @@ def optimization_steps(
                 Port(convert_task, ("model.tflite",)),
                 Port(f"lower:{model.name}", ("interface.json",)),
                 Port(f"reference:{model.name}", ("reference.json", "output.*.npy")),
+                *data_ports("test", model),
             ),
             report=report_of(validate_task),
         ))  # fmt: skip
@@ -295,7 +325,11 @@ def data_inputs(prefix: str, data: Data) -> tuple[dict[str, Any], dict[str, str]
             "kind": "random", "seed": data.seed, "samples": data.samples,
             "low": data.low, "high": data.high,
         }, {}  # fmt: skip
+    if not isinstance(data, FileData):  # arrays by a task of their own: see data_ports
+        return {"kind": "arrays", "labels": data.labels is not None and prefix == "test"}, {}
     params: dict[str, Any] = {"samples": data.samples}
+    if data.seed is not None:
+        params["seed"] = data.seed
     files: dict[str, str] = {}
     if data.npz is not None:
         params["kind"] = "npz"
@@ -327,7 +361,56 @@ def test_data(model: Model) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _data_name(model: Model) -> str:
-    data = parity_data(model)
-    if not isinstance(data, FileData):
+    if isinstance(parity_data(model), RandomData):
         return "random"
     return "test" if model.test is not None else "calibration"
+
+
+def data_ports(use: str, model: Model) -> tuple[Port, ...]:
+    """Where `use` (calibration, test) reads arrays that a task makes; none for other data."""
+    data = model.calibration if use == "calibration" else parity_data(model)
+    if data is None or isinstance(data, RandomData | FileData):
+        return ()
+    task = f"data:{model.name}:{_data_name(model) if use == 'test' else use}"
+    return (Port(task, ("arrays.json", "array.*.npy", "labels.npy"), prefix=f"{use}."),)
+
+
+def data_steps(root: Path, model: Model) -> list[Step]:
+    """The tasks that make arrays for one model. Raises OSError and ManifestError."""
+    calibrates = any(QUANTIZATIONS[o.quantize].CALIBRATES for o in model.optimizations)
+    used = {
+        "calibration": model.calibration if calibrates or model.test is None else None,
+        "test": model.test,
+    }
+    steps = []
+    for use, declared in used.items():
+        if declared is None or isinstance(declared, RandomData | FileData):
+            continue
+        kind, section = data_kind(declared), f"data.{use}."
+        try:
+            listing = KINDS[kind].listing(root, declared)
+        except WrongData as error:
+            raise ManifestError(str(error), model.position_of(section + error.key)) from None
+        steps.append(Step(
+            f"data:{model.name}:{use}", "data", model, modules=data.MODULES + listing.modules,
+            params={"kind": kind, **listing.params}, files=listing.files,
+            folders=listing.folders, request=listing.request, data=declared, section=section,
+        ))  # fmt: skip
+    return steps
+
+
+def data_kind(data: MadeData) -> str:
+    """Which of KINDS makes arrays of it."""
+    return "images" if isinstance(data, ImageData) else "tfrecord"
+
+
+def still_listed(root: Path, step: Step) -> bool:
+    """The files that make a source, or data, are the ones that they were when the graph was made.
+    Raises OSError, ManifestError and UsageError."""
+    if step.data is not None:
+        try:
+            return KINDS[data_kind(step.data)].listing(root, step.data).files == step.files
+        except WrongData:
+            return False
+    source = {name: path for name, path in step.files.items() if name.startswith("source/")}
+    return lowering_inputs(root, step.model).files == source

@@ -339,15 +339,15 @@ def _entries(
     """The entries of one model; None when its source is not what the graph was built from, or
     an output is not what the build left."""
     from tflbuild.errors import TaskError
-    from tflbuild.graph import lowering_inputs
+    from tflbuild.graph import still_listed
 
     files: dict[str, Entry] = {}
     base = str(root)
     for step in steps:
-        if step.stage == "lower":
+        if step.stage in ("data", "lower"):
             for folder in step.folders:
                 files[folder] = entry(base, folder)
-            if lowering_inputs(root, step.model).files != step.files:
+            if not still_listed(root, step):
                 return None
         for path in step.files.values():
             seen = digests.seen(path)

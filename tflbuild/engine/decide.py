@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +69,9 @@ class Decider:
         for port in step.ports:
             row = self.rows[port.task]
             for name, (digest, _) in row.outputs.items():
-                if any(fnmatchcase(name, pattern) for pattern in port.outputs):
-                    blobs[name] = digest
-                    keyed[name] = f"by action {row.key}" if name in UNSTABLE else digest
+                if (known := port.name_of(name)) is not None:
+                    blobs[known] = digest
+                    keyed[known] = f"by action {row.key}" if name in UNSTABLE else digest
         return Inputs(keyed, blobs, dict(step.files))
 
     def action(self, step: Step, inputs: Inputs) -> Action:
@@ -133,8 +132,9 @@ def _input_name(step: Step, name: str) -> str:
     if name.startswith("source/"):  # a file that has gone
         return f"{step.model.source.path}/{name.removeprefix('source/')}"
     for port in step.ports:
-        if any(fnmatchcase(name, pattern) for pattern in port.outputs):
-            return f"{name} of {port.task}"
+        output = name.removeprefix(port.prefix)
+        if port.name_of(output) == name:
+            return f"{output} of {port.task}"
     return name
 
 

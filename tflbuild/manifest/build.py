@@ -15,7 +15,6 @@ from tflbuild.manifest.datasets import build_data
 from tflbuild.manifest.model import (
     Data,
     EvaluateLimits,
-    FileData,
     InputPin,
     MetricLimits,
     Model,
@@ -104,8 +103,8 @@ class _Builder:
             wrong = "is random" if isinstance(test, RandomData) else "has no labels"
             if get(self.tree, "data", "test") is None:
                 wrong = "is missing"
-            unlabelled = isinstance(test, FileData) and test.labels is None
-            if unlabelled or isinstance(test, RandomData) or wrong == "is missing":
+            labelled = test is not None and not isinstance(test, RandomData) and test.labels
+            if not labelled and (test is not None or wrong == "is missing"):
                 self.context.problems.add(
                     f"{name} needs labelled data, and data.test {wrong}; "
                     "write `data: {test: {npz: FILE, labels: NAME}}`",
