@@ -70,10 +70,11 @@ def _compression(raw: IO[bytes]) -> str | None:
     if not start or _is_head(start[:_HEAD]):
         return "none"
     try:
-        inside = zlib.decompressobj(_WBITS_BOTH).decompress(start, _HEAD)
+        unpacker = zlib.decompressobj(_WBITS_BOTH)
+        inside = unpacker.decompress(start, _HEAD)
     except zlib.error:
         return None
-    if inside and not _is_head(inside):
+    if not _is_head(inside) and not (unpacker.eof and not inside):  # packed, and of no record
         return None
     return "gzip" if start.startswith(b"\x1f\x8b") else "zlib"
 
@@ -101,7 +102,7 @@ def _records(
             raise TaskError(f"{place} holds {length} bytes; up to {LONGEST} can be read")
         if wanted is not None and number not in wanted:
             if stream.skip(length + 4) < length + 4:
-                raise TaskError(f"{place} is cut short")
+                raise TaskError(f"{place} is cut short: it should hold {length} bytes")
             yield Record(number, b"")
         else:
             data, tail = stream.read(length), stream.read(4)
