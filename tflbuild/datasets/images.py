@@ -29,7 +29,7 @@ _LABELS = "labels.csv"
 def listing(root: Path, data: ImageData) -> Listing:
     found, folders = _walk(root, data)
     if not found:
-        wanted = f"file that matches {data.files}" if data.files else "image"
+        wanted = f"file that matches {' or '.join(data.files)}" if data.files else "image"
         raise WrongData(f"no {wanted} in {data.folder}", "images.folder")
     classes: list[str] = []
     if data.labels == "folders":
