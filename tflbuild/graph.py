@@ -12,11 +12,12 @@ data:M:calibration ─────►┘            └─► compat:M:O@T ┄�
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tflbuild.datasets import KINDS
 from tflbuild.datasets.base import WrongData
@@ -29,15 +30,17 @@ from tflbuild.manifest.model import (
     Model,
     Optimization,
     RandomData,
+    Shipped,
     Workspace,
 )
 from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.sources import FORMATS
-from tflbuild.stages import compat, convert, data, evaluate, lower, reference, validate
+from tflbuild.stages import compat, convert, evaluate, lower, reference, validate
+from tflbuild.stages import data as data_stage
 from tflbuild.targets import RUNTIMES
 
 STAGES = {
-    "data": data,
+    "data": data_stage,
     "lower": lower,
     "reference": reference,
     "evaluate": evaluate,
@@ -169,7 +172,7 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
     data that is not arrays yet."""
     name = model.name
     source = lowering_inputs(workspace.root, model)
-    test_params, test_files = test_data(model)
+    test_params, test_files = data_inputs("test", [parity_data(s) for s in model.signatures])
     steps = [
         *data_steps(workspace.root, model),
         Step(f"lower:{name}", "lower", model, modules=lower.MODULES + source.modules,
@@ -177,7 +180,7 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
              request=source.request),
         Step(f"reference:{name}", "reference", model,
              modules=reference.MODULES + source.modules,
-             params={**source.params, "test": test_params},
+             params={**source.params, "test": test_params, "sequences": sequences(model)},
              files={**source.files, **test_files}, folders=source.folders,
              ports=data_ports("test", model), request=source.request),
         Step(f"evaluate:{name}", "evaluate", model, modules=evaluate.MODULES,
@@ -210,8 +213,8 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
     source, form = model.source, FORMATS[model.source.format]
     listed, folders = form.files(root / source.path)
     params: dict[str, Any] = {"format": source.format}
-    if source.signature is not None:
-        params["signature"] = source.signature
+    if source.signatures:
+        params["signatures"] = list(source.signatures)
     if source.tags:
         params["tags"] = list(source.tags)
     for path in (*folders, *(path for _, path in listed)):
@@ -224,13 +227,19 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
     return SourceInputs(
         params={
             "source": params,
-            "pins": {
-                pin.name: {"shape": None if pin.shape is None else list(pin.shape),
-                           "dtype": pin.dtype}
-                for pin in model.inputs
-            },
-            "input_order": [pin.name for pin in model.inputs],
-            "output_order": list(model.outputs),
+            "signatures": [
+                {
+                    "name": shipped.name,
+                    "pins": {
+                        pin.name: {"shape": None if pin.shape is None else list(pin.shape),
+                                   "dtype": pin.dtype}
+                        for pin in shipped.inputs
+                    },
+                    "input_order": [pin.name for pin in shipped.inputs],
+                    "output_order": list(shipped.outputs),
+                }
+                for shipped in model.signatures
+            ],
         },
         files={f"source/{name}": relative(path) for name, path in listed},
         folders=tuple(relative(folder) for folder in folders),
@@ -258,7 +267,7 @@ def optimization_steps(
     model: Model,
     optimization: Optimization,
     source: SourceInputs,
-    test_params: Mapping[str, Any],
+    test_params: Sequence[Mapping[str, Any]],
     test_files: Mapping[str, str],
 ) -> list[Step]:
     """convert and validate once for each converter profile, compat and release for each target."""
@@ -275,8 +284,9 @@ def optimization_steps(
         }  # fmt: skip
         files: dict[str, str] = {}
         ports: tuple[Port, ...] = (_lowered(model.name),)
-        if QUANTIZATIONS[optimization.quantize].CALIBRATES and model.calibration:
-            params["calibration"], files = data_inputs("calibration", model.calibration)
+        if QUANTIZATIONS[optimization.quantize].CALIBRATES:
+            calibration = [s.calibration for s in model.signatures if s.calibration is not None]
+            params["calibration"], files = data_inputs("calibration", calibration)
             ports += data_ports("calibration", model)
         convert_task, validate_task = f"convert:{pair}", f"validate:{pair}"
         steps.append(Step(
@@ -289,8 +299,14 @@ def optimization_steps(
             validate_task, "validate", model, optimization, modules=validate.MODULES,
             params={
                 "test": test_params,
-                "data": _data_name(model),
-                "metrics": [{"name": m.name, "output": m.output} for m in model.metrics],
+                "sequences": sequences(model),
+                "signatures": [
+                    {
+                        "data": _data_name(shipped),
+                        "metrics": [{"name": m.name, "output": m.output} for m in shipped.metrics],
+                    }
+                    for shipped in model.signatures
+                ],
             },
             files=test_files,
             ports=(
@@ -318,15 +334,27 @@ def optimization_steps(
     return steps
 
 
-def data_inputs(prefix: str, data: Data) -> tuple[dict[str, Any], dict[str, str]]:
-    """Key parameters and keyed files of declared data."""
+def data_inputs(
+    prefix: str, declared: Sequence[Data]
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Key parameters and keyed files of the declared data of each signature."""
+    params: list[dict[str, Any]] = []
+    files: dict[str, str] = {}
+    for index, data in enumerate(declared):
+        own, its_files = _data_inputs(f"{prefix}.{index}", data, labelled=prefix == "test")
+        params.append(own)
+        files |= its_files
+    return params, files
+
+
+def _data_inputs(prefix: str, data: Data, labelled: bool) -> tuple[dict[str, Any], dict[str, str]]:
     if isinstance(data, RandomData):
         return {
             "kind": "random", "seed": data.seed, "samples": data.samples,
             "low": data.low, "high": data.high,
         }, {}  # fmt: skip
     if not isinstance(data, FileData):  # arrays by a task of their own: see data_ports
-        return {"kind": "arrays", "labels": data.labels is not None and prefix == "test"}, {}
+        return {"kind": "arrays", "labels": data.labels is not None and labelled}, {}
     params: dict[str, Any] = {"samples": data.samples}
     if data.seed is not None:
         params["seed"] = data.seed
@@ -338,7 +366,7 @@ def data_inputs(prefix: str, data: Data) -> tuple[dict[str, Any], dict[str, str]
         params["kind"] = "npy"
         params["arrays"] = sorted(name for name, _ in data.npy)
         files.update({f"{prefix}.npy.{name}": path for name, path in data.npy})
-    if data.labels is not None and prefix == "test":
+    if data.labels is not None and labelled:
         params["labels"] = True
         params["label_key"] = data.labels.key
         if data.labels.key is None:
@@ -346,62 +374,88 @@ def data_inputs(prefix: str, data: Data) -> tuple[dict[str, Any], dict[str, str]
     return params, files
 
 
-def parity_data(model: Model) -> Data:
+def parity_data(shipped: Shipped) -> Data:
     """What parity is measured on: the test data, else real calibration data, else random data
     in the range of the declared calibration."""
-    if model.test is not None:
-        return model.test
-    if isinstance(model.calibration, RandomData):  # the same range, other samples
-        return replace(model.calibration, seed=model.calibration.seed + 1)
-    return model.calibration if model.calibration is not None else RandomData()
+    if shipped.test is not None:
+        return shipped.test
+    if isinstance(shipped.calibration, RandomData):  # the same range, other samples
+        return replace(shipped.calibration, seed=shipped.calibration.seed + 1)
+    return shipped.calibration if shipped.calibration is not None else RandomData()
 
 
-def test_data(model: Model) -> tuple[dict[str, Any], dict[str, str]]:
-    return data_inputs("test", parity_data(model))
+def sequences(model: Model) -> list[dict[str, Any] | None]:
+    """How state is run on in tests, by signature."""
+    return [
+        None if s.sequence is None else {"reset": s.sequence.reset, "length": s.sequence.length}
+        for s in model.signatures
+    ]
 
 
-def _data_name(model: Model) -> str:
-    if isinstance(parity_data(model), RandomData):
+def _data_name(shipped: Shipped) -> str:
+    if isinstance(parity_data(shipped), RandomData):
         return "random"
-    return "test" if model.test is not None else "calibration"
+    return "test" if shipped.test is not None else "calibration"
 
 
 def data_ports(use: str, model: Model) -> tuple[Port, ...]:
-    """Where `use` (calibration, test) reads arrays that a task makes; none for other data."""
-    data = model.calibration if use == "calibration" else parity_data(model)
-    if data is None or isinstance(data, RandomData | FileData):
-        return ()
-    task = f"data:{model.name}:{_data_name(model) if use == 'test' else use}"
-    return (Port(task, ("arrays.json", "array.*.npy", "labels.npy"), prefix=f"{use}."),)
+    """Where `use` (calibration, test) of each signature reads arrays that a task makes."""
+    ports = []
+    for index, shipped in enumerate(model.signatures):
+        data = shipped.calibration if use == "calibration" else parity_data(shipped)
+        if isinstance(data, MadeData):
+            task, _ = _data_task(model, shipped, _data_name(shipped) if use == "test" else use)
+            outputs = ("arrays.json", "array.*.npy", "labels.npy")
+            ports.append(Port(task, outputs, prefix=f"{use}.{index}."))
+    return tuple(ports)
+
+
+def _data_task(model: Model, shipped: Shipped, use: str) -> tuple[str, str]:
+    """The task that makes arrays of declared data, and the section that declares it. What the
+    model says for all signatures is made once."""
+    own = f"data.signatures.{shipped.name}.{use}"
+    if shipped.name is not None and own in model.positions:
+        return f"data:{model.name}:{quote(shipped.name, safe='')}:{use}", f"{own}."
+    return f"data:{model.name}:{use}", f"data.{use}."
 
 
 def data_steps(root: Path, model: Model) -> list[Step]:
     """The tasks that make arrays for one model. Raises OSError and ManifestError."""
     calibrates = any(QUANTIZATIONS[o.quantize].CALIBRATES for o in model.optimizations)
-    used = {
-        "calibration": model.calibration if calibrates or model.test is None else None,
-        "test": model.test,
-    }
-    steps = []
-    for use, declared in used.items():
-        if declared is None or isinstance(declared, RandomData | FileData):
-            continue
-        kind, section = data_kind(declared), f"data.{use}."
-        try:
-            listing = KINDS[kind].listing(root, declared)
-        except WrongData as error:
-            raise ManifestError(str(error), model.position_of(section + error.key)) from None
-        steps.append(Step(
-            f"data:{model.name}:{use}", "data", model, modules=data.MODULES + listing.modules,
-            params={"kind": kind, **listing.params}, files=listing.files,
-            folders=listing.folders, request=listing.request, data=declared, section=section,
-        ))  # fmt: skip
-    return steps
+    steps: dict[str, Step] = {}
+    for shipped in model.signatures:
+        needed = calibrates or shipped.test is None
+        used = {"calibration": shipped.calibration if needed else None, "test": shipped.test}
+        for use, declared in used.items():
+            task, section = _data_task(model, shipped, use)
+            if isinstance(declared, MadeData) and task not in steps:
+                steps[task] = _data_step(root, model, declared, task, section)
+    return list(steps.values())
+
+
+def _data_step(root: Path, model: Model, declared: MadeData, task: str, section: str) -> Step:
+    kind = data_kind(declared)
+    try:
+        listing = KINDS[kind].listing(root, declared)
+    except WrongData as error:
+        raise ManifestError(str(error), model.position_of(section + error.key)) from None
+    return Step(
+        task, "data", model, modules=data_stage.MODULES + listing.modules,
+        params=plain({"kind": kind, **listing.params}), files=listing.files,
+        folders=listing.folders, request=listing.request, data=declared, section=section,
+    )  # fmt: skip
 
 
 def data_kind(data: MadeData) -> str:
     """Which of KINDS makes arrays of it."""
     return "images" if isinstance(data, ImageData) else "tfrecord"
+
+
+def plain(value: Any) -> Any:
+    """As it comes back from JSON, so that two keys can be compared part by part."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def still_listed(root: Path, step: Step) -> bool:

@@ -27,9 +27,11 @@ from tflbuild.manifest.yamlfile import Node, describe
 _WHOLE = {"uint8": (0, 255), "int8": (-128, 127), "int16": (-32768, 32767)}
 
 
-def build_data(model: ModelNodes, use: str) -> Data | None:
-    """Declared data (`use`: "calibration" or "test"), or None."""
-    node = get(model.tree, "data", use)
+def build_data(model: ModelNodes, use: str, signature: str | None = None) -> Data | None:
+    """Declared data (`use`: "calibration" or "test") of the model, or of one of its signatures;
+    None where there is none."""
+    keys = ("data", use) if signature is None else ("data", "signatures", signature, use)
+    node = get(model.tree, *keys)
     if node is None:
         return None
     kinds = [kind for kind in _BUILDERS if get(node, kind) is not None]
@@ -37,7 +39,7 @@ def build_data(model: ModelNodes, use: str) -> Data | None:
         more = [f"{k} at {entries(node)[k].key_position}" for k in kinds]
         says = f"got {', '.join(more)}; null removes a default" if kinds else "got none"
         *some, last = _BUILDERS
-        model.problem(f"data.{use} is one of {', '.join(some)} and {last}; {says}", node)
+        model.problem(f"{'.'.join(keys)} is one of {', '.join(some)} and {last}; {says}", node)
         return None
     samples, seed, classes = (get(node, key) for key in ("samples", "seed", "classes"))
     if seed is not None and samples is None:
