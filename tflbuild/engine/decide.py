@@ -18,6 +18,8 @@ UP_TO_DATE = "up-to-date"
 RESTORE = "restore"
 RUN = "run"
 
+MANY = 20  # differences that are named where a task runs: a folder of images has thousands
+
 # Last bits of these depend on the CPU; lowered graphs and .tflite files do not.
 CPU_BOUND = frozenset({"reference", "validate"})
 
@@ -104,9 +106,11 @@ class Decider:
     def why(self, step: Step, action: Action) -> tuple[str, ...]:
         """The parts of the key that differ from the last success."""
         changes = self.changes(step, action)
-        return (
-            ("not built before",) if changes is None else tuple(str(change) for change in changes)
-        )
+        if changes is None:
+            return ("not built before",)
+        shown = tuple(str(change) for change in changes[:MANY])
+        more = len(changes) - len(shown)
+        return (*shown, f"{more} more differences") if more else shown
 
     def changes(self, step: Step, action: Action) -> list[Change] | None:
         """The differing parts as values; None for a task that was never built."""
@@ -131,6 +135,8 @@ def _input_name(step: Step, name: str) -> str:
         return step.files[name]
     if name.startswith("source/"):  # a file that has gone
         return f"{step.model.source.path}/{name.removeprefix('source/')}"
+    if step.data is not None:
+        return name.partition("/")[2]
     for port in step.ports:
         output = name.removeprefix(port.prefix)
         if port.name_of(output) == name:

@@ -272,7 +272,8 @@ def _record_files(model: ModelNodes, node: Node) -> str:
     try:
         path = paths.absolute(node)
         folder = paths.folder_of(node)
-        if path.startswith(folder + os.sep):  # what is special in the folder's own name is not
+        if path.startswith(folder + os.sep) and folder != paths.root:
+            # What is special to a glob in the folder's own name is not meant as one.
             return glob.escape(paths.relative(folder)) + path.removeprefix(folder)
         return paths.relative(path)
     except ManifestError as error:
