@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_tfrecord import example, features, make, pixels, records
+from data_files import example, features, make, pixels, records
 
 from tflbuild.datasets import pixels as pixels_module
 from tflbuild.datasets.base import WrongData

@@ -84,10 +84,10 @@ def test_made_arrays_for_the_only_input(tmp_path: Path) -> None:
     files = made(tmp_path, **{"": np.eye(3, 2, dtype=np.float32)})
     samples = data.load({"kind": "arrays", "labels": False}, files, [X], "test")
     assert samples.arrays["x"].tolist() == np.eye(3, 2).tolist()
-    with pytest.raises(TaskError, match=r"the model has inputs \['x', 'y'\]; say by input:"):
+    with pytest.raises(TaskError, match=r"the model has inputs \['x', 'y'\]; say by input: which"):
         data.load({"kind": "arrays", "labels": False}, files, [X, Y], "test")
     files = made(tmp_path, z=np.eye(3, 2, dtype=np.float32))
-    with pytest.raises(TaskError, match=r"it names \['z'\], the inputs are \['x'\]"):
+    with pytest.raises(TaskError, match=r"what is declared gives \['z'\], the inputs are \['x'\]"):
         data.load({"kind": "arrays", "labels": False}, files, [X], "test")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_tfrecord import block, example, features, make, record, records, varint
+from data_files import block, example, features, make, record, records, varint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

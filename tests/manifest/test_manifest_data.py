@@ -160,7 +160,7 @@ def test_the_graph_names_what_is_not_there(load: Load, tmp_path: Path) -> None:
     (tmp_path / "pics").mkdir()
     for text, column, says in (
         (f"tfrecord: {{files: 'data/*.rec', {FEATURES}}}", 30, "no file matches data/*.rec"),
-        ("images: {folder: pics}", 27, "no image in pics"),
+        ("images: {folder: pics}", 28, "no image in pics"),
     ):
         workspace = load(f"{HEAD}{text}}}}}\n")
         with pytest.raises(Exception, match=r"\*|no") as caught:
