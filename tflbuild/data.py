@@ -229,18 +229,20 @@ def _read(
     if params["kind"] == "arrays":  # what the stage `data` made
         made = json.loads(files["arrays.json"].read_text())["inputs"]
         paths = {name: files[f"array.{index}.npy"] for index, name in enumerate(made)}
-        says, remedy = "what is declared", "say by input: which it is for, and give data for each"
+        says, remedy = (
+            "what is declared gives",
+            "say by input: which it is for, and give data for each",
+        )
     else:
         paths = {name: files[f"npy.{name}"] for name in params["arrays"]}
-        says, remedy = "npy", "give npy: a file for each"
+        says, remedy = "npy names", "give npy: a file for each"
     listed = sorted(paths)
     if "" in listed and len(names) != 1:
         raise TaskError(f"{what} data: the model has inputs {names}; {remedy}")
-    gives = "names" if says == "npy" else "gives"
     unknown = sorted(set(listed) - set(names) - {""})
     missing = [] if "" in listed else sorted(set(names) - set(listed))
     if unknown or missing:
-        raise TaskError(f"{what} data: {says} {gives} {listed}, the inputs are {names}")
+        raise TaskError(f"{what} data: {says} {listed}, the inputs are {names}")
     arrays = {}
     for name in names:
         path = paths["" if "" in listed else name]
