@@ -14,6 +14,14 @@ Shape = tuple[int | None, ...]  # None: a dynamic dimension
 
 
 @dataclass(frozen=True)
+class Code:
+    """A function of the user's: `package.module:function` or `path/to/file.py:function`."""
+
+    spec: str
+    base: str  # the folder of the manifest that says it, relative to the root ("." for the root)
+
+
+@dataclass(frozen=True)
 class Source:
     """Where a model comes from. Which keys a format takes, its module in `sources` says."""
 
