@@ -22,6 +22,7 @@ from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.sources import FORMATS
 from tflbuild.stages import compat, convert, evaluate, lower, reference, validate
 from tflbuild.targets import RUNTIMES
+from tflbuild.usercode import code_inputs
 
 STAGES = {
     "lower": lower,
@@ -181,7 +182,7 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
     """Parameters and files of a model's source. Raises OSError when it cannot be listed,
     ManifestError or UsageError for symbolic links that lead elsewhere."""
     source, form = model.source, FORMATS[model.source.format]
-    listed, folders = form.files(root / source.path)
+    listed, folders = form.files(root / source.path) if source.path else ([], [])
     params: dict[str, Any] = {"format": source.format}
     if source.signature is not None:
         params["signature"] = source.signature
@@ -194,9 +195,11 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
                 model.position_of("source.path"),
             )
     relative = _relative_to(root)
+    code = code_inputs(root, model)
     return SourceInputs(
         params={
-            "source": params,
+            "source": {**params, **code.source},
+            **code.params,
             "pins": {
                 pin.name: {"shape": None if pin.shape is None else list(pin.shape),
                            "dtype": pin.dtype}
@@ -205,16 +208,18 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
             "input_order": [pin.name for pin in model.inputs],
             "output_order": list(model.outputs),
         },
-        files={f"source/{name}": relative(path) for name, path in listed},
-        folders=tuple(relative(folder) for folder in folders),
-        modules=form.MODULES,
-        request={"inputs": {"source": source.path}},
+        files={**{f"source/{name}": relative(path) for name, path in listed}, **code.files},
+        folders=(*(relative(folder) for folder in folders), *code.folders),
+        modules=form.MODULES + code.modules,
+        request={"inputs": {"source": source.path, **code.inputs}, "env": code.environment},
     )  # fmt: skip
 
 
 def _retry(source: SourceInputs) -> dict[str, Any]:
     """What a conversion needs to take the SavedModel route, from the source, after all."""
-    return {**source.request, "retry": {**source.params, "lower": source.params}}
+    request = {**source.request, "retry": {**source.params, "lower": source.params}}
+    request["retry_env"] = request.pop("env")  # converting itself runs no code of the user's
+    return request
 
 
 def _relative_to(root: Path) -> Any:

@@ -109,39 +109,52 @@ _mirror: Mirror | None = None
 
 
 def enter(inputs: Mapping[str, Path], code: Mapping[str, Any], scratch: Path) -> None:
-    """Prepare this process for a user's code. `inputs`: those of the request, with `workspace`;
-    `code`: `path` and `base`, as `pycode.Closure` has them. Raises TaskError."""
+    """Prepare this process for a user's code; again, for more of it. `inputs`: those of the
+    request, with `workspace`; `code`: `path` and `base`, as `pycode.Closure` has them. Raises
+    TaskError."""
     global _mirror
-    if _mirror is not None:
-        return
     files = {n.removeprefix(PREFIX): p for n, p in inputs.items() if n.startswith(PREFIX)}
     folder = Path(os.path.realpath(scratch)) / "code"
     for name in code["path"]:
         (folder / name).mkdir(parents=True, exist_ok=True)
     for name, real in files.items():
         copy = folder / name
+        if copy.exists():
+            continue
         copy.parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(".py"):  # a copy: `__file__` shall stay in the mirror when resolved
             shutil.copyfile(real, copy)
         else:
             copy.symlink_to(os.path.abspath(real))
-    package = str(Path(__file__).resolve().parent)
-    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, package}
-    prefixes |= {p for p in sys.path if "site-packages" in p or "dist-packages" in p}
+    first = _mirror is None
+    path = tuple(dict.fromkeys((*(_mirror.path if _mirror else ()), *code["path"])))
     _mirror = Mirror(
         root=os.path.realpath(inputs["workspace"]),
         folder=str(folder),
         base=code["base"],
-        path=tuple(code["path"]),
+        path=path,
         keyed=frozenset(files),
-        installed=tuple(os.path.realpath(prefix) + os.sep for prefix in sorted(prefixes)),
+        undeclared=_mirror.undeclared if _mirror else {},
+        installed=_installed(),
     )
     _refuse_names_in_use(_mirror)
-    sys.dont_write_bytecode = True
-    sys.path[:0] = [str(folder / name) for name in code["path"]]
+    sys.path[:] = [
+        *(str(folder / name) for name in path),
+        *(entry for entry in sys.path if not entry.startswith(str(folder))),
+    ]
     importlib.invalidate_caches()
-    sys.meta_path.append(_LastFinder(_mirror))
-    sys.addaudithook(_audit)
+    if first:
+        sys.dont_write_bytecode = True
+        sys.meta_path.append(_LastFinder())
+        sys.addaudithook(_audit)
+
+
+def _installed() -> tuple[str, ...]:
+    """Prefixes of files that are no part of a workspace, wherever its root is."""
+    package = str(Path(__file__).resolve().parent)
+    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, package}
+    prefixes |= {p for p in sys.path if "site-packages" in p or "dist-packages" in p}
+    return tuple(os.path.realpath(prefix) + os.sep for prefix in sorted(prefixes))
 
 
 def _refuse_names_in_use(mirror: Mirror) -> None:
@@ -178,17 +191,16 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
 class _LastFinder:
     """Asked for modules that nothing else finds: is it in the workspace, undeclared?"""
 
-    def __init__(self, mirror: Mirror) -> None:
-        self.mirror = mirror
-
     def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> None:
+        mirror = _mirror
+        assert mirror is not None
         last = name.rpartition(".")[2]
-        folders = self.mirror.path if path is None else [self.mirror.relative(p) for p in path]
+        folders = mirror.path if path is None else [mirror.relative(p) for p in path]
         for folder in folders:
             if folder is None:
                 continue
             for found in [f"{last}/__init__.py", *(last + suffix for suffix in _SUFFIXES)]:
-                self.mirror.wanted(os.path.join(self.mirror.root, folder, found))
+                mirror.wanted(os.path.join(mirror.root, folder, found))
 
 
 def check() -> None:
@@ -234,6 +246,13 @@ def call(code: Callable[..., Any], *args: Any, key: str = "source.python", **nam
         raise
     except BaseException as error:
         raise explain(error, key) from error
+
+
+def call_with(code: Callable[..., Any], args: Any, key: str = "source.python") -> Any:
+    """Run a user's code with arguments of a manifest: a mapping, a list, or None."""
+    if isinstance(args, Mapping):
+        return call(lambda: code(**args), key=key)
+    return call(code, *(args or ()), key=key)
 
 
 def explain(error: BaseException, key: str = "source.python") -> TaskError:

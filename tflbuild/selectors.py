@@ -16,6 +16,7 @@ from pathlib import Path
 from tflbuild.errors import UsageError
 from tflbuild.graph import ORDER, Graph, artifacts_of, model_steps, parity_data
 from tflbuild.manifest.model import FileData, Model, Workspace
+from tflbuild.usercode import code_inputs
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ def _path(
         # Positions name a manifest relative to the current folder, or else to the root.
         declared_in = {os.path.realpath(base / model.position.file)
                        for base in (cwd, workspace.root)}  # fmt: skip
-        if full in declared_in or any(_related(path, other) for other in _reads(model)):
+        reads = _reads(model, workspace.root)
+        if full in declared_in or any(_related(path, other) for other in reads):
             found.append((model, final_tasks(workspace, model, until)))
             continue
         tasks = [
@@ -138,8 +140,8 @@ def _path(
     return found
 
 
-def _reads(model: Model) -> list[str]:
-    paths = [model.source.path]
+def _reads(model: Model, root: Path) -> list[str]:
+    paths = [model.source.path, *code_inputs(root, model).files.values()]
     for data in (model.calibration, parity_data(model)):
         if isinstance(data, FileData):
             paths += [data.npz] if data.npz else []

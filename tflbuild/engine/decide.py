@@ -132,6 +132,8 @@ def _input_name(step: Step, name: str) -> str:
         return step.files[name]
     if name.startswith("source/"):  # a file that has gone
         return f"{step.model.source.path}/{name.removeprefix('source/')}"
+    if name.startswith("python/"):
+        return name.removeprefix("python/")
     for port in step.ports:
         if any(fnmatchcase(name, pattern) for pattern in port.outputs):
             return f"{name} of {port.task}"

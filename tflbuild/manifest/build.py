@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from tflbuild.errors import Position
+from tflbuild.manifest.code import build_code, build_depends, build_env
 from tflbuild.manifest.context import Context, ModelNodes
 from tflbuild.manifest.datasets import build_data
 from tflbuild.manifest.model import (
+    Code,
     Data,
     EvaluateLimits,
     FileData,
@@ -21,6 +23,7 @@ from tflbuild.manifest.model import (
     Model,
     ParityLimits,
     RandomData,
+    Source,
 )
 from tflbuild.manifest.nodes import entries, get, strings, text
 from tflbuild.manifest.optimizations import build_optimizations, build_targets
@@ -61,6 +64,8 @@ class _Builder:
         calibration = build_data(nodes, "calibration")
         test = build_data(nodes, "test")
         timeout = get(self.tree, "timeout")
+        custom_objects = self._custom_objects(source)
+        code = source.python is not None or custom_objects is not None
         return Model(
             name=nodes.name,
             source=source,
@@ -75,10 +80,24 @@ class _Builder:
             ),
             parity=ParityLimits(**self._numbers("validate", "parity")),
             metrics=self._metrics(test),
+            custom_objects=custom_objects,
+            depends=build_depends(nodes, code),
+            env=build_env(nodes, code),
             timeout=Model.timeout if timeout is None else self._duration(timeout),
             position=self.own.key_position,
             positions=dict(_places(self.tree)),
         )
+
+    def _custom_objects(self, source: Source) -> Code | None:
+        """Only where a format reads classes by their names."""
+        if source.format == "keras":
+            return build_code(self.nodes, get(self.tree, "custom_objects"))
+        own = get(self.own, "custom_objects")
+        if source.format and own is not None and own.value is not None:
+            self.nodes.key_problem(
+                f"'custom_objects' has no effect with format {source.format}; remove it", own
+            )
+        return None
 
     def _inputs(self) -> tuple[InputPin, ...]:
         pins = []

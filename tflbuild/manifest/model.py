@@ -22,6 +22,15 @@ class Code:
 
 
 @dataclass(frozen=True)
+class ParamsRef:
+    """Where the parameters of a function come from: exactly one of a file and a function."""
+
+    npz: str = ""
+    python: Code | None = None
+    args: str = ""  # of `python`, as JSON
+
+
+@dataclass(frozen=True)
 class Source:
     """Where a model comes from. Which keys a format takes, its module in `sources` says."""
 
@@ -29,6 +38,9 @@ class Source:
     path: str = ""
     signature: str | None = None  # None: the format's default
     tags: tuple[str, ...] = ()
+    python: Code | None = None
+    args: str = ""  # of `python`, as JSON
+    params: ParamsRef | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +146,9 @@ class Model:
     evaluate: EvaluateLimits = field(default_factory=EvaluateLimits)
     parity: ParityLimits = field(default_factory=ParityLimits)
     metrics: tuple[MetricLimits, ...] = ()
+    custom_objects: Code | None = None
+    depends: tuple[str, ...] = ()  # patterns of further files that code reads, under the root
+    env: tuple[str, ...] = ()  # variables that code may read
     timeout: float = 1800.0  # seconds an action of this model may take
     # Where the manifest says it; not part of what it says, so not compared.
     position: Position = field(default=Position("", 0, 0), compare=False)

@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from tflbuild import pyrun
 from tflbuild.errors import TaskError, one_line
 from tflbuild.frozen import all_nodes, freeze, has_fake_quant, input_key, output_key
 from tflbuild.sources import FORMATS
@@ -57,7 +58,9 @@ def run(request: Request) -> None:
 
 def load_source(request: Request) -> Loaded:
     """Load the source by its own framework. Raises TaskError."""
-    params = request.params["source"]
+    params = {**request.params["source"], "pins": request.params["pins"]}
+    if "code" in request.params:
+        pyrun.enter(request.inputs, request.params["code"], request.out.parent)
     loaded = FORMATS[params["format"]].load(request.inputs["source"], params)
     for signature in loaded.signatures:
         check_signature(signature, request.params["pins"])
