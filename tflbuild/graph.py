@@ -38,6 +38,7 @@ from tflbuild.sources import FORMATS
 from tflbuild.stages import compat, convert, evaluate, lower, reference, validate
 from tflbuild.stages import data as data_stage
 from tflbuild.targets import RUNTIMES
+from tflbuild.usercode import code_inputs
 
 STAGES = {
     "data": data_stage,
@@ -211,7 +212,7 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
     """Parameters and files of a model's source. Raises OSError when it cannot be listed,
     ManifestError or UsageError for symbolic links that lead elsewhere."""
     source, form = model.source, FORMATS[model.source.format]
-    listed, folders = form.files(root / source.path)
+    listed, folders = form.files(root / source.path) if source.path else ([], [])
     params: dict[str, Any] = {"format": source.format}
     if source.signatures:
         params["signatures"] = list(source.signatures)
@@ -224,9 +225,11 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
                 model.position_of("source.path"),
             )
     relative = _relative_to(root)
+    code = code_inputs(root, model)
     return SourceInputs(
         params={
-            "source": params,
+            "source": {**params, **code.source},
+            **code.params,
             "signatures": [
                 {
                     "name": shipped.name,
@@ -241,16 +244,18 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
                 for shipped in model.signatures
             ],
         },
-        files={f"source/{name}": relative(path) for name, path in listed},
-        folders=tuple(relative(folder) for folder in folders),
-        modules=form.MODULES,
-        request={"inputs": {"source": source.path}},
+        files={**{f"source/{name}": relative(path) for name, path in listed}, **code.files},
+        folders=(*(relative(folder) for folder in folders), *code.folders),
+        modules=form.MODULES + code.modules,
+        request={"inputs": {"source": source.path, **code.inputs}, "env": code.environment},
     )  # fmt: skip
 
 
 def _retry(source: SourceInputs) -> dict[str, Any]:
     """What a conversion needs to take the SavedModel route, from the source, after all."""
-    return {**source.request, "retry": {**source.params, "lower": source.params}}
+    request = {**source.request, "retry": {**source.params, "lower": source.params}}
+    request["retry_env"] = request.pop("env")  # converting itself runs no code of the user's
+    return request
 
 
 def _relative_to(root: Path) -> Any:
@@ -466,5 +471,9 @@ def still_listed(root: Path, step: Step) -> bool:
             return KINDS[data_kind(step.data)].listing(root, step.data).files == step.files
         except WrongData:
             return False
-    source = {name: path for name, path in step.files.items() if name.startswith("source/")}
+    source = {
+        name: path
+        for name, path in step.files.items()
+        if name.startswith(("source/", "python/", "params."))
+    }
     return lowering_inputs(root, step.model).files == source

@@ -17,6 +17,7 @@ from tflbuild.datasets import KINDS
 from tflbuild.errors import UsageError
 from tflbuild.graph import ORDER, Graph, artifacts_of, data_kind, model_steps, parity_data
 from tflbuild.manifest.model import FileData, Model, RandomData, Workspace
+from tflbuild.usercode import code_inputs
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,8 @@ def _path(
         # Positions name a manifest relative to the current folder, or else to the root.
         declared_in = {os.path.realpath(base / model.position.file)
                        for base in (cwd, workspace.root)}  # fmt: skip
-        if full in declared_in or any(
-            _related(path, other) for other in _reads(workspace.root, model)
-        ):
+        reads = _reads(workspace.root, model)
+        if full in declared_in or any(_related(path, other) for other in reads):
             found.append((model, final_tasks(workspace, model, until)))
             continue
         tasks = [
@@ -142,7 +142,7 @@ def _path(
 
 
 def _reads(root: Path, model: Model) -> list[str]:
-    paths = [model.source.path]
+    paths = [model.source.path, *code_inputs(root, model).files.values()]
     declared = [d for s in model.signatures for d in (s.calibration, parity_data(s))]
     for data in declared:
         if isinstance(data, FileData):

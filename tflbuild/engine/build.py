@@ -26,6 +26,7 @@ from tflbuild.engine.record import (
     hashed_entry,
     place,
     unchanged,
+    variables_now,
 )
 from tflbuild.errors import UsageError
 
@@ -325,7 +326,8 @@ def _models(
         if all(result.passed(step.name) for step in steps):
             entries = _entries(root, workspace, steps, digests, released)
             if entries is not None:
-                models[name] = ModelRecord(sections[name], len(steps), entries)
+                variables = variables_now(steps[0].model.env)
+                models[name] = ModelRecord(sections[name], len(steps), entries, variables)
     return models
 
 

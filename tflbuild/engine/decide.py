@@ -135,8 +135,10 @@ def _input_name(step: Step, name: str) -> str:
         return step.files[name]
     if name.startswith("source/"):  # a file that has gone
         return f"{step.model.source.path}/{name.removeprefix('source/')}"
-    if step.data is not None:
+    if step.data is not None and not name.startswith("python/"):
         return name.partition("/")[2]
+    if name.startswith("python/"):
+        return name.removeprefix("python/")
     for port in step.ports:
         output = name.removeprefix(port.prefix)
         if port.name_of(output) == name:

@@ -297,6 +297,7 @@ class Runner:
                     self.root, self.store, decision.inputs, step.request.get("inputs", {})
                 ),
                 "timeout": step.model.timeout,
+                "env": step.request.get("retry_env" if pending.retry else "env", {}),
                 "retry": pending.retry,
             },
         )

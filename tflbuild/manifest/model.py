@@ -16,6 +16,23 @@ _OF_SIGNATURES = ("source.signatures.", "data.signatures.", "validate.signatures
 
 
 @dataclass(frozen=True)
+class Code:
+    """A function of the user's: `package.module:function` or `path/to/file.py:function`."""
+
+    spec: str
+    base: str  # the folder of the manifest that says it, relative to the root ("." for the root)
+
+
+@dataclass(frozen=True)
+class ParamsRef:
+    """Where the parameters of a function come from: exactly one of a file and a function."""
+
+    npz: str = ""
+    python: Code | None = None
+    args: str = ""  # of `python`, as JSON
+
+
+@dataclass(frozen=True)
 class Source:
     """Where a model comes from. Which keys a format takes, its module in `sources` says."""
 
@@ -23,6 +40,9 @@ class Source:
     path: str = ""
     signatures: tuple[str, ...] = ()  # those to ship; empty: the format's default
     tags: tuple[str, ...] = ()
+    python: Code | None = None
+    args: str = ""  # of `python`, as JSON
+    params: ParamsRef | None = None
 
 
 @dataclass(frozen=True)
@@ -208,6 +228,9 @@ class Model:
     targets: tuple[str, ...]
     signatures: tuple[Shipped, ...] = (Shipped(),)  # in the manifest's order
     evaluate: EvaluateLimits = field(default_factory=EvaluateLimits)
+    custom_objects: Code | None = None
+    depends: tuple[str, ...] = ()  # patterns of further files that code reads, under the root
+    env: tuple[str, ...] = ()  # variables that code may read
     timeout: float = 1800.0  # seconds an action of this model may take
     # Where the manifest says it; not part of what it says, so not compared.
     position: Position = field(default=Position("", 0, 0), compare=False)
