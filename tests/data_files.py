@@ -15,9 +15,11 @@ import numpy as np
 
 from tflbuild.datasets import KINDS
 from tflbuild.datasets.crc32c import masked
-from tflbuild.manifest.model import Feature, ImageData, Pixels, RecordData
+from tflbuild.manifest.model import Feature, ImageData, Model, Pixels, RecordData, Source
 from tflbuild.stages import data
 from tflbuild.stages.base import Request
+
+MODEL = Model("m", Source("keras"), (), ())
 
 
 def varint(value: int) -> bytes:
@@ -71,7 +73,7 @@ def features(**specs: Mapping[str, Any]) -> tuple[Feature, ...]:
 def make(root: Path, declared: RecordData | ImageData) -> dict[str, Any]:
     """Run the stage as a child does. Arrays by input, `labels`, and `told`, which is data.json."""
     kind = "images" if isinstance(declared, ImageData) else "tfrecord"
-    listing = KINDS[kind].listing(root, declared)
+    listing = KINDS[kind].listing(root, MODEL, declared)
     json.dumps(listing.params)  # part of a key
     out = root / f"out{len(list(root.glob('out*')))}"
     out.mkdir()

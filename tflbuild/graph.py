@@ -29,6 +29,7 @@ from tflbuild.manifest.model import (
     MadeData,
     Model,
     Optimization,
+    PythonData,
     RandomData,
     Shipped,
     Workspace,
@@ -441,7 +442,7 @@ def data_steps(root: Path, model: Model) -> list[Step]:
 def _data_step(root: Path, model: Model, declared: MadeData, task: str, section: str) -> Step:
     kind = data_kind(declared)
     try:
-        listing = KINDS[kind].listing(root, declared)
+        listing = KINDS[kind].listing(root, model, declared)
     except WrongData as error:
         raise ManifestError(str(error), model.position_of(section + error.key)) from None
     return Step(
@@ -453,6 +454,8 @@ def _data_step(root: Path, model: Model, declared: MadeData, task: str, section:
 
 def data_kind(data: MadeData) -> str:
     """Which of KINDS makes arrays of it."""
+    if isinstance(data, PythonData):
+        return "python"
     return "images" if isinstance(data, ImageData) else "tfrecord"
 
 
@@ -468,12 +471,10 @@ def still_listed(root: Path, step: Step) -> bool:
     Raises OSError, ManifestError and UsageError."""
     if step.data is not None:
         try:
-            return KINDS[data_kind(step.data)].listing(root, step.data).files == step.files
+            listing = KINDS[data_kind(step.data)].listing(root, step.model, step.data)
+            return listing.files == step.files
         except WrongData:
             return False
-    source = {
-        name: path
-        for name, path in step.files.items()
-        if name.startswith(("source/", "python/", "params."))
-    }
+    data = ("calibration.", "test.")
+    source = {name: path for name, path in step.files.items() if not name.startswith(data)}
     return lowering_inputs(root, step.model).files == source

@@ -150,7 +150,7 @@ def _reads(root: Path, model: Model) -> list[str]:
             paths += [path for _, path in data.npy]
             paths += [data.labels.path] if data.labels else []
         elif data is not None and not isinstance(data, RandomData):
-            paths += KINDS[data_kind(data)].paths(root, data)
+            paths += KINDS[data_kind(data)].paths(root, model, data)
     return paths
 
 

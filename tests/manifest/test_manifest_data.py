@@ -12,11 +12,13 @@ from tflbuild.errors import ManifestErrors
 from tflbuild.graph import build_graph
 from tflbuild.manifest.model import (
     ArrayRef,
+    Code,
     Data,
     Feature,
     FileData,
     ImageData,
     Pixels,
+    PythonData,
     RecordData,
 )
 
@@ -35,6 +37,8 @@ def said(load: Load, tmp_path: Path) -> Any:
     for name in ("data/a.tfrecord", "data/b.tfrecord", "data/l.csv", "pics/cat/1.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
+
+    (tmp_path / "made.py").write_text("def give():\n    yield [1.0]\n")
 
     def said(text: str) -> Data | None:
         (model,) = load(f"{HEAD}{text}}}}}\n").models
@@ -87,6 +91,12 @@ def test_images(said: Any) -> None:
     assert signed.pixels.dtype == "int8"
 
 
+def test_python(said: Any) -> None:
+    found = said("python: made.py:give, args: {b: 2, a: [1]}, samples: 5, labels: pair")
+    code = Code("made.py:give", ".")
+    assert found == PythonData(code, '{"a": [1], "b": 2}', 5, "pair")
+
+
 def test_a_seed_for_arrays(said: Any) -> None:
     assert said("npz: data/test.npz, labels: y, samples: 7, seed: 9") == FileData(
         npz="data/test.npz", samples=7, seed=9, labels=ArrayRef("data/test.npz", "y")
@@ -95,8 +105,8 @@ def test_a_seed_for_arrays(said: Any) -> None:
 
 WRONG = [
     ("seed: 1, npz: data/test.npz", "seed has no effect without samples"),
-    ("npz: data/test.npz, images: {folder: pics}", "is one of npz, npy, tfrecord, images and"
-     " random; got npz at tflbuild.yaml:6:19, images at"),
+    ("npz: data/test.npz, images: {folder: pics}", "is one of npz, npy, tfrecord, images,"
+     " python and random; got npz at tflbuild.yaml:6:19, images at"),
     ("random: {}, samples: 3", "with random data, write `random: {samples: …}`"),
     ("npz: data/test.npz, classes: [a]", "classes has no effect with npz"),
     ("tfrecord: {files: data/a.tfrecord}", "tfrecord has no `features`; write `tfrecord: {"),
@@ -121,6 +131,12 @@ WRONG = [
      "scale gives fractions, and dtype is int8"),
     ("tfrecord: {files: data/a.tfrecord, features: {x: {shape: [1], input: y}, y: {shape: [1]}}}",
      "features 'x' and 'y' both are input 'y'"),
+    ("python: made.py:nothing", "made.py has no function 'nothing'"),
+    ("python: nowhere.py:give", "nowhere.py"),
+    ("python: give", "expected package.module:function or path/to/file.py:function"),
+    ("python: made.py:give, samples: 3, seed: 1", "seed has no effect with python: choose in the"),
+    ("images: {folder: pics}, args: {a: 1}", "args has no effect with images"),
+    ("python: made.py:give, classes: [a]", "classes has no effect with python"),
     ("images: {}", "images has no `folder`"),
     ("images: {folder: nowhere}", "no such folder: 'nowhere'"),
     ("images: {folder: ..}", "leaves the workspace"),

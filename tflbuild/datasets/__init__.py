@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tflbuild.datasets import images, tfrecord
+from tflbuild.datasets import images, python, tfrecord
 from tflbuild.datasets.base import Kind
 
 KINDS: dict[str, Kind] = {
     images.NAME: images,
+    python.NAME: python,
     tfrecord.NAME: tfrecord,
 }

@@ -6,7 +6,10 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from tflbuild.manifest.model import Model
 
 
 class Sample(NamedTuple):
@@ -41,11 +44,11 @@ class Kind(Protocol):
 
     NAME: str
 
-    def listing(self, root: Path, data: Any) -> Listing:
+    def listing(self, root: Path, model: Model, data: Any) -> Listing:
         """In the parent, without NumPy. Raises WrongData and OSError."""
         ...
 
-    def paths(self, root: Path, data: Any) -> list[str]:
+    def paths(self, root: Path, model: Model, data: Any) -> list[str]:
         """In the parent: the files and folders that a person may call its own."""
         ...
 

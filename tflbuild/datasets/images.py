@@ -16,7 +16,7 @@ from tflbuild.datasets.pixels import MODULE, Decoder
 from tflbuild.errors import TaskError
 
 if TYPE_CHECKING:
-    from tflbuild.manifest.model import ImageData
+    from tflbuild.manifest.model import ImageData, Model
 
 NAME = "images"
 SUFFIXES = (
@@ -26,7 +26,7 @@ _IMAGE = "image/"
 _LABELS = "labels.csv"
 
 
-def listing(root: Path, data: ImageData) -> Listing:
+def listing(root: Path, model: Model, data: ImageData) -> Listing:
     found, folders = _walk(root, data)
     if not found:
         wanted = f"file that matches {' or '.join(data.files)}" if data.files else "image"
@@ -56,7 +56,7 @@ def listing(root: Path, data: ImageData) -> Listing:
     return Listing(files, params, tuple(sorted(folders)), (MODULE,))
 
 
-def paths(root: Path, data: ImageData) -> list[str]:
+def paths(root: Path, model: Model, data: ImageData) -> list[str]:
     labels = [] if data.labels in (None, "folders") else [data.labels]
     return [data.folder, *labels]
 

@@ -21,7 +21,7 @@ from tflbuild.manifest.includes import expand
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tflbuild.manifest.model import RecordData
+    from tflbuild.manifest.model import Model, RecordData
 
     Array = NDArray[Any]
 
@@ -30,7 +30,7 @@ _FILE = "record/"
 _OURS = (".tflbuild", ".git")
 
 
-def listing(root: Path, data: RecordData) -> Listing:
+def listing(root: Path, model: Model, data: RecordData) -> Listing:
     found: set[str] = set()
     folders: set[str] = set()
     for pattern in data.files:
@@ -55,7 +55,7 @@ def listing(root: Path, data: RecordData) -> Listing:
     )
 
 
-def paths(root: Path, data: RecordData) -> list[str]:
+def paths(root: Path, model: Model, data: RecordData) -> list[str]:
     matched = [path for pattern in data.files for path in _expand(root, pattern)[0]]
     return [os.path.relpath(path, root) for path in matched]
 

@@ -12,7 +12,7 @@ from typing import Any
 from tflbuild.errors import Position
 from tflbuild.manifest.code import build_code, build_depends, build_env
 from tflbuild.manifest.context import Context, ModelNodes
-from tflbuild.manifest.model import Code, EvaluateLimits, Model, Source
+from tflbuild.manifest.model import Code, EvaluateLimits, Model, PythonData, Source
 from tflbuild.manifest.nodes import entries, get
 from tflbuild.manifest.optimizations import build_optimizations, build_targets
 from tflbuild.manifest.quantity import parse_count, parse_duration
@@ -54,6 +54,7 @@ class _Builder:
         timeout = get(self.tree, "timeout")
         custom_objects = self._custom_objects(source)
         code = source.python is not None or custom_objects is not None
+        code |= any(isinstance(d, PythonData) for s in signatures for d in (s.calibration, s.test))
         return Model(
             name=nodes.name,
             source=source,

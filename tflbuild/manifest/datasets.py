@@ -9,6 +9,7 @@ from typing import Any
 
 from tflbuild.datasets.pixels import pixel_values
 from tflbuild.errors import ManifestError
+from tflbuild.manifest.code import build_args, build_code
 from tflbuild.manifest.context import ModelNodes
 from tflbuild.manifest.includes import is_glob
 from tflbuild.manifest.model import (
@@ -18,6 +19,7 @@ from tflbuild.manifest.model import (
     FileData,
     ImageData,
     Pixels,
+    PythonData,
     RandomData,
     RecordData,
 )
@@ -46,6 +48,8 @@ def build_data(model: ModelNodes, use: str, signature: str | None = None) -> Dat
         model.key_problem("seed has no effect without samples: all samples are taken", seed)
     if classes is not None and kinds != ["images"]:
         model.key_problem(f"classes has no effect with {kinds[0]}; it orders folders", classes)
+    if (args := get(node, "args")) is not None and kinds != ["python"]:
+        model.key_problem(f"args has no effect with {kinds[0]}", args)
     return _BUILDERS[kinds[0]](model, node, get(node, kinds[0]))
 
 
@@ -320,10 +324,30 @@ def _refuse(model: ModelNodes, node: Node, keys: tuple[str, ...], why: str) -> N
             model.key_problem(f"{key} has no effect {why}", given)
 
 
+# Python
+
+
+def _python(model: ModelNodes, node: Node, given: Node) -> Data | None:
+    if (seed := get(node, "seed")) is not None:
+        model.key_problem(
+            "seed has no effect with python: choose in the function, told by args: {seed: …}", seed
+        )
+    code = build_code(model, given)
+    if code is None:
+        return None
+    return PythonData(
+        code,
+        build_args(model, get(node, "args")),
+        samples=_number(get(node, "samples")),
+        labels=text(get(node, "labels")),
+    )
+
+
 _BUILDERS: dict[str, Callable[[ModelNodes, Node, Any], Data | None]] = {
     "npz": _npz,
     "npy": _npy,
     "tfrecord": _tfrecord,
     "images": _images,
+    "python": _python,
     "random": _random,
 }

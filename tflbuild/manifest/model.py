@@ -145,8 +145,18 @@ class RecordData:
     labels: str | None = None
 
 
-MadeData = ImageData | RecordData  # which a task of the graph makes arrays of
-Data = RandomData | FileData | ImageData | RecordData
+@dataclass(frozen=True)
+class PythonData:
+    """Samples that a function of the user's gives. `labels`: a key of each sample, or "pair"."""
+
+    python: Code
+    args: str = ""  # of the function, as JSON
+    samples: int | None = None
+    labels: str | None = None
+
+
+MadeData = ImageData | RecordData | PythonData  # which a task of the graph makes arrays of
+Data = RandomData | FileData | ImageData | RecordData | PythonData
 
 
 @dataclass(frozen=True)
