@@ -58,6 +58,9 @@ class Judge:
         else:
             assert step.optimization is not None
             report["conversion"] = self._told(step.ports[0].task, "convert.json")
+            made = [port.task for port in step.ports if port.task.startswith("data:")]
+            if made:
+                report["data"] = {task: self._told(task, "data.json") for task in made}
             reference = self._told(f"reference:{model.name}", "reference.json")
             warnings = [
                 *report["conversion"]["warnings"],

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from tflbuild.errors import ManifestError
+from tflbuild.manifest.code import build_args, build_code
 from tflbuild.manifest.context import ModelNodes
-from tflbuild.manifest.model import Source
+from tflbuild.manifest.model import ParamsRef, Source
 from tflbuild.manifest.nodes import entries, get, strings, text
 from tflbuild.manifest.yamlfile import Node, describe
 from tflbuild.sources import FORMATS
@@ -42,6 +43,25 @@ def build_source(model: ModelNodes) -> Source:
         path="" if path is None else _path(model, path, form),
         signatures=_signatures(taken("signature"), taken("signatures")),
         tags=strings(taken("tags")),
+        python=build_code(model, taken("python")),
+        args=build_args(model, taken("args")),
+        params=_params(model, taken("params")),
+    )
+
+
+def _params(model: ModelNodes, node: Node | None) -> ParamsRef | None:
+    if node is None:
+        return None
+    given = {key: get(node, key) for key in ("npz", "python", "args")}
+    if (given["npz"] is None) == (given["python"] is None):
+        model.problem("source.params is one of `npz: FILE` and `python: module:function`", node)
+        return None
+    if given["npz"] is not None:
+        if given["args"] is not None:
+            model.key_problem("'args' has no effect with npz; remove it", given["args"])
+        return ParamsRef(npz=model.file(given["npz"], ".npz"))
+    return ParamsRef(
+        python=build_code(model, given["python"]), args=build_args(model, given["args"])
     )
 
 

@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from tflbuild import pyrun
 from tflbuild.errors import TaskError, one_line
 from tflbuild.frozen import all_nodes, freeze, has_fake_quant, input_key, output_key
 from tflbuild.sources import FORMATS
@@ -64,7 +65,11 @@ def run(request: Request) -> None:
 def load_source(request: Request) -> Loaded:
     """Load the source by its own framework: exactly the signatures that ship, in the manifest's
     order. Raises TaskError."""
-    params, asked = request.params["source"], request.params["signatures"]
+    asked = request.params["signatures"]
+    pins = {name: pin for settings in asked for name, pin in settings["pins"].items()}
+    params = {**request.params["source"], "pins": pins}
+    if "code" in request.params:
+        pyrun.enter(request.inputs, request.params["code"], request.out.parent)
     loaded = FORMATS[params["format"]].load(request.inputs["source"], params)
     chosen = loaded.signatures
     if asked[0]["name"] is None:
