@@ -19,7 +19,7 @@ import re
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -106,6 +106,7 @@ def _yaml(text: str) -> str:
 
 
 _mirror: Mirror | None = None
+_inputs: dict[str, Path] = {}
 
 
 def enter(inputs: Mapping[str, Path], code: Mapping[str, Any], scratch: Path) -> None:
@@ -113,6 +114,7 @@ def enter(inputs: Mapping[str, Path], code: Mapping[str, Any], scratch: Path) ->
     request, with `workspace`; `code`: `path` and `base`, as `pycode.Closure` has them. Raises
     TaskError."""
     global _mirror
+    _inputs.update(inputs)
     files = {n.removeprefix(PREFIX): p for n, p in inputs.items() if n.startswith(PREFIX)}
     folder = Path(os.path.realpath(scratch)) / "code"
     for name in code["path"]:
@@ -126,14 +128,14 @@ def enter(inputs: Mapping[str, Path], code: Mapping[str, Any], scratch: Path) ->
             shutil.copyfile(real, copy)
         else:
             copy.symlink_to(os.path.abspath(real))
-    first = _mirror is None
+    first, root = _mirror is None, os.path.realpath(inputs["workspace"])
     path = tuple(dict.fromkeys((*(_mirror.path if _mirror else ()), *code["path"])))
     _mirror = Mirror(
-        root=os.path.realpath(inputs["workspace"]),
+        root=root,
         folder=str(folder),
         base=code["base"],
         path=path,
-        keyed=frozenset(files),
+        keyed=frozenset({*files, *_under(root, inputs.values())}),
         undeclared=_mirror.undeclared if _mirror else {},
         installed=_installed(),
     )
@@ -147,6 +149,13 @@ def enter(inputs: Mapping[str, Path], code: Mapping[str, Any], scratch: Path) ->
         sys.dont_write_bytecode = True
         sys.meta_path.append(_LastFinder())
         sys.addaudithook(_audit)
+
+
+def _under(root: str, paths: Iterable[Path]) -> Iterator[str]:
+    """Inputs that are not code (arrays, a file of weights) lie in the workspace too."""
+    for path in map(str, paths):
+        if path.startswith(root + os.sep):
+            yield path[len(root) + 1 :]
 
 
 def _installed() -> tuple[str, ...]:
@@ -201,6 +210,11 @@ class _LastFinder:
                 continue
             for found in [f"{last}/__init__.py", *(last + suffix for suffix in _SUFFIXES)]:
                 mirror.wanted(os.path.join(mirror.root, folder, found))
+
+
+def input_file(name: str) -> Path:
+    """A keyed input that is no part of the mirror."""
+    return _inputs[name]
 
 
 def check() -> None:

@@ -25,13 +25,16 @@ class Signature:
 
     `function` takes TensorFlow tensors by input name and gives them by output name; it may be
     traced. `inputs` and `outputs` are in the source's own positional order (sorted keys where it
-    has none).
+    has none). `run` is there where the source's own framework is not TensorFlow: NumPy arrays in
+    and out, by the same names; then the reference is what it gives, and `function` is only
+    lowered.
     """
 
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...]
     function: Callable[[Tensors], Tensors]
+    run: Callable[[Tensors], Tensors] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,5 +77,6 @@ class Format(Protocol):
 
     def load(self, path: Path, params: Mapping[str, Any]) -> Loaded:
         """In a child. `params`: the keys of `source`, and `pins` (of inputs, by name: shape,
-        dtype) for formats that trace. Raises TaskError with a reason and a remedy."""
+        dtype) for formats that trace. Functions of the user's come from `pyrun`. Raises
+        TaskError with a reason and a remedy."""
         ...

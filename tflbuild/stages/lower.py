@@ -53,7 +53,8 @@ def run(request: Request) -> None:
     loaded = load_source(request)
     interface, route, reason = lower(loaded, request.params, request.out)
     request.write_json("interface.json", interface)
-    request.write_json("lower.json", {"loader": loaded.loader, "route": route, "reason": reason})
+    told = {"loader": loaded.loader, "route": route, "reason": reason}
+    request.write_json("lower.json", {**told, "warnings": list(loaded.warnings)})
 
 
 def load_source(request: Request) -> Loaded:

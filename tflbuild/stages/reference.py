@@ -7,10 +7,12 @@ itself, because nothing here is lowered or converted.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tflbuild import data
 from tflbuild.errors import TaskError, one_line
+from tflbuild.sources.base import Signature
 from tflbuild.stages import lower
 from tflbuild.stages.base import Request
 
@@ -23,7 +25,6 @@ BATCH = 64  # samples at once where each is computed by itself
 
 def run(request: Request) -> None:
     import numpy as np
-    import tensorflow as tf
 
     params = request.params
     loaded = lower.load_source(request)
@@ -34,25 +35,11 @@ def run(request: Request) -> None:
         {"name": name, "dtype": pinned[name][1], "shape": list(pinned[name][0])} for name in inputs
     ]
     samples = data.load(params["test"], request.files("test"), described, "test")
-    # The source itself is traced with its own shapes; only the data follows the pins.
-    free = {spec.name: (spec.shape, spec.dtype) for spec in signature.inputs}
-    function = lower.trace(signature, inputs, outputs, free)
-    # Else one at a time, as the file is run: state advances by calls, and an output that does
-    # not grow with the batch is one value for each call.
-    apart = all(t.shape.rank and t.shape[0] is None for t in function.outputs)
-    size = BATCH if apart and not lower.keeps_state(function) else 1
+    compute, size = computing(signature, inputs, outputs, pinned)
     collected: list[list[Any]] = [[] for _ in outputs]
     for batch in data.batches(samples, described, size):
-        arguments = [tf.constant(batch[name], pinned[name][1]) for name in inputs]
-        try:
-            results = function(*arguments)
-        except tf.errors.OpError as error:
-            # What lies between is the place in a graph that nobody wrote.
-            said = str(error.message).split("<stack traces unavailable>")[-1].split("[[")[0]
-            text = one_line(said)
-            raise TaskError(f"the source itself fails on the test data: {text}") from error
-        for rows, tensor in zip(collected, results, strict=True):
-            rows.append(tensor.numpy())
+        for rows, array in zip(collected, compute(batch), strict=True):
+            rows.append(array)
     stacked = data.is_stacked(samples, described)
     entries = []
     for index, (name, rows) in enumerate(zip(outputs, collected, strict=True)):
@@ -69,6 +56,45 @@ def run(request: Request) -> None:
             "warnings": samples.warnings,
         },
     )
+
+
+def computing(
+    signature: Signature,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    pinned: Mapping[str, tuple[Any, str]],
+) -> tuple[Callable[[Mapping[str, Any]], list[Any]], int]:
+    """How the source's own framework computes a batch, and how many samples at once."""
+    import numpy as np
+    import tensorflow as tf
+
+    if signature.run is not None:
+        run = signature.run
+
+        def own(batch: Mapping[str, Any]) -> list[Any]:
+            result = run({name: np.asarray(batch[name], pinned[name][1]) for name in inputs})
+            return [result[name] for name in outputs]
+
+        return own, 1
+
+    # The source itself is traced with its own shapes; only the data follows the pins.
+    free = {spec.name: (spec.shape, spec.dtype) for spec in signature.inputs}
+    function = lower.trace(signature, list(inputs), list(outputs), free)
+    # Else one at a time, as the file is run: state advances by calls, and an output that does
+    # not grow with the batch is one value for each call.
+    apart = all(t.shape.rank and t.shape[0] is None for t in function.outputs)
+
+    def traced(batch: Mapping[str, Any]) -> list[Any]:
+        arguments = [tf.constant(batch[name], pinned[name][1]) for name in inputs]
+        try:
+            return [tensor.numpy() for tensor in function(*arguments)]
+        except tf.errors.OpError as error:
+            # What lies between is the place in a graph that nobody wrote.
+            said = str(error.message).split("<stack traces unavailable>")[-1].split("[[")[0]
+            text = one_line(said)
+            raise TaskError(f"the source itself fails on the test data: {text}") from error
+
+    return traced, BATCH if apart and not lower.keeps_state(function) else 1
 
 
 def join(rows: list[Any], stacked: bool) -> Any:
