@@ -12,6 +12,7 @@ The reference is the JAX function itself, run by JAX.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -64,6 +65,7 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
             key="source.format",
         ) from error
 
+    _leave_out_places()
     pyrun.set_seeds()
     forward, parameters, examples = _made(params)
     inputs = _inputs(forward, parameters is not _NONE, examples, params["pins"])
@@ -105,6 +107,19 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     signature = Signature("serving_default", inputs.specs, outputs, function, run)
     warnings = (DYNAMIC,) if any(shapes) else ()
     return Loaded(f"jax {jax.__version__}", (signature,), save, warnings=warnings)
+
+
+def _leave_out_places() -> None:
+    """No files and lines of the code in the lowered graph: a comment would change it, and so
+    would the name of the scratch folder."""
+    import jax
+
+    jax.config.update("jax_traceback_in_locations_limit", 0)
+    # JAX 0.6 keeps one frame all the same, unless it takes none for the user's.
+    with contextlib.suppress(ImportError, AttributeError):
+        from jax._src import source_info_util
+
+        source_info_util.register_exclusion("/")
 
 
 _NONE = object()  # a function without parameters
