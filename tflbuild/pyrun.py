@@ -30,6 +30,7 @@ from tflbuild.pycode import PREFIX
 
 SHOWN = 5  # undeclared files that one message names
 _OURS = (".tflbuild", ".git")
+_EVENTS = frozenset({"open", "os.listdir", "os.scandir", "ctypes.dlopen"})
 _SUFFIXES = (".py", *EXTENSION_SUFFIXES)
 
 
@@ -183,18 +184,25 @@ def _below(folder: str, name: str) -> str:
     return name if folder == "." else f"{folder}/{name}"
 
 
+_looking = False  # the hook's own looks at folders are no affair of the user's code
+
+
 def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if event == "open":
-        path, _, flags = args
-        if _mirror is not None and (flags or 0) & os.O_ACCMODE != os.O_WRONLY:
-            _mirror.wanted(path)
-    elif event in ("os.listdir", "os.scandir"):
+    global _looking
+    if _mirror is None or _looking or event not in _EVENTS:
+        return
+    _looking = True
+    try:
+        if event == "open":
+            if (args[2] or 0) & os.O_ACCMODE != os.O_WRONLY:
+                _mirror.wanted(args[0])
+        elif event == "ctypes.dlopen":
+            _mirror.wanted(args[0])
         # Python's own path finder lists the folders of the module path.
-        asks = sys._getframe(1).f_code.co_filename
-        if _mirror is not None and not asks.startswith("<frozen importlib"):
+        elif not sys._getframe(1).f_code.co_filename.startswith("<frozen importlib"):
             _mirror.listed(args[0])
-    elif event == "ctypes.dlopen" and _mirror is not None:
-        _mirror.wanted(args[0])
+    finally:
+        _looking = False
 
 
 class _LastFinder:
@@ -274,7 +282,7 @@ def explain(error: BaseException, key: str = "source.python") -> TaskError:
     if isinstance(error, SystemExit):
         said = f"it ended the process (sys.exit({error.code!r})); return the model instead"
     else:
-        said = f"{type(error).__name__}: {_said(error)}"
+        said = f"{type(error).__name__}: {_said(error)}".removesuffix(": ")
     mirror = _mirror
     place = ""
     if mirror is not None:
