@@ -19,7 +19,7 @@ import re
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -30,6 +30,7 @@ from tflbuild.pycode import PREFIX
 
 SHOWN = 5  # undeclared files that one message names
 _OURS = (".tflbuild", ".git")
+_EVENTS = frozenset({"open", "os.listdir", "os.scandir", "ctypes.dlopen"})
 _SUFFIXES = (".py", *EXTENSION_SUFFIXES)
 
 
@@ -106,6 +107,7 @@ def _yaml(text: str) -> str:
 
 
 _mirror: Mirror | None = None
+_inputs: dict[str, Path] = {}
 
 
 def enter(inputs: Mapping[str, Path], code: Mapping[str, Any], scratch: Path) -> None:
@@ -113,6 +115,7 @@ def enter(inputs: Mapping[str, Path], code: Mapping[str, Any], scratch: Path) ->
     request, with `workspace`; `code`: `path` and `base`, as `pycode.Closure` has them. Raises
     TaskError."""
     global _mirror
+    _inputs.update(inputs)
     files = {n.removeprefix(PREFIX): p for n, p in inputs.items() if n.startswith(PREFIX)}
     folder = Path(os.path.realpath(scratch)) / "code"
     for name in code["path"]:
@@ -126,14 +129,14 @@ def enter(inputs: Mapping[str, Path], code: Mapping[str, Any], scratch: Path) ->
             shutil.copyfile(real, copy)
         else:
             copy.symlink_to(os.path.abspath(real))
-    first = _mirror is None
+    first, root = _mirror is None, os.path.realpath(inputs["workspace"])
     path = tuple(dict.fromkeys((*(_mirror.path if _mirror else ()), *code["path"])))
     _mirror = Mirror(
-        root=os.path.realpath(inputs["workspace"]),
+        root=root,
         folder=str(folder),
         base=code["base"],
         path=path,
-        keyed=frozenset(files),
+        keyed=frozenset({*files, *_under(root, inputs.values())}),
         undeclared=_mirror.undeclared if _mirror else {},
         installed=_installed(),
     )
@@ -147,6 +150,13 @@ def enter(inputs: Mapping[str, Path], code: Mapping[str, Any], scratch: Path) ->
         sys.dont_write_bytecode = True
         sys.meta_path.append(_LastFinder())
         sys.addaudithook(_audit)
+
+
+def _under(root: str, paths: Iterable[Path]) -> Iterator[str]:
+    """Inputs that are not code (arrays, a file of weights) lie in the workspace too."""
+    for path in map(str, paths):
+        if path.startswith(root + os.sep):
+            yield path[len(root) + 1 :]
 
 
 def _installed() -> tuple[str, ...]:
@@ -174,18 +184,25 @@ def _below(folder: str, name: str) -> str:
     return name if folder == "." else f"{folder}/{name}"
 
 
+_looking = False  # the hook's own looks at folders are no affair of the user's code
+
+
 def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if event == "open":
-        path, _, flags = args
-        if _mirror is not None and (flags or 0) & os.O_ACCMODE != os.O_WRONLY:
-            _mirror.wanted(path)
-    elif event in ("os.listdir", "os.scandir"):
+    global _looking
+    if _mirror is None or _looking or event not in _EVENTS:
+        return
+    _looking = True
+    try:
+        if event == "open":
+            if (args[2] or 0) & os.O_ACCMODE != os.O_WRONLY:
+                _mirror.wanted(args[0])
+        elif event == "ctypes.dlopen":
+            _mirror.wanted(args[0])
         # Python's own path finder lists the folders of the module path.
-        asks = sys._getframe(1).f_code.co_filename
-        if _mirror is not None and not asks.startswith("<frozen importlib"):
+        elif not sys._getframe(1).f_code.co_filename.startswith("<frozen importlib"):
             _mirror.listed(args[0])
-    elif event == "ctypes.dlopen" and _mirror is not None:
-        _mirror.wanted(args[0])
+    finally:
+        _looking = False
 
 
 class _LastFinder:
@@ -201,6 +218,11 @@ class _LastFinder:
                 continue
             for found in [f"{last}/__init__.py", *(last + suffix for suffix in _SUFFIXES)]:
                 mirror.wanted(os.path.join(mirror.root, folder, found))
+
+
+def input_file(name: str) -> Path:
+    """A keyed input that is no part of the mirror."""
+    return _inputs[name]
 
 
 def check() -> None:
@@ -260,7 +282,7 @@ def explain(error: BaseException, key: str = "source.python") -> TaskError:
     if isinstance(error, SystemExit):
         said = f"it ended the process (sys.exit({error.code!r})); return the model instead"
     else:
-        said = f"{type(error).__name__}: {_said(error)}"
+        said = f"{type(error).__name__}: {_said(error)}".removesuffix(": ")
     mirror = _mirror
     place = ""
     if mirror is not None:

@@ -37,7 +37,9 @@ def build_source(model: ModelNodes) -> Source:
         """A key that this format takes; others may come from `defaults`."""
         return get(source, key) if key in form.KEYS else None
 
-    path = taken("path")
+    path, args, params = taken("path"), taken("args"), taken("params")
+    if args is not None and params is not None and not isinstance(args.value, dict):
+        model.problem("with `params`, args are keyword arguments: write a mapping", args)
     return Source(
         name,
         path="" if path is None else _path(model, path, form),

@@ -28,8 +28,9 @@ class Signature:
 
     `function` takes TensorFlow tensors by input name and gives them by output name; it may be
     traced. `inputs` and `outputs` are in the source's own positional order (sorted keys where it
-    has none). `run` is there where the source's own framework is not TensorFlow: it takes and
-    gives NumPy arrays by name, and the reference is computed by it.
+    has none). `run` is there where the source's own framework is not TensorFlow: NumPy arrays in
+    and out, by the same names; then the reference is what it gives, and `function` is only
+    lowered.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Format(Protocol):
         ...
 
     def load(self, path: Path, params: Mapping[str, Any]) -> Loaded:
-        """In a child. `params`: the keys of `source`, and `pins` (of inputs, by name: shape,
-        dtype) for formats that trace. Raises TaskError with a reason and a remedy."""
+        """In a child. `params`: the keys of `source`, and for formats that trace `pins` (of
+        inputs, by name: shape, dtype) and `pins_of` (those by signature). Functions of the
+        user's come from `pyrun`. Raises TaskError with a reason and a remedy."""
         ...

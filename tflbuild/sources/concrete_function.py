@@ -16,11 +16,11 @@ from typing import Any
 from tflbuild import pyrun
 from tflbuild.errors import TaskError
 from tflbuild.sources import keras as keras_source
-from tflbuild.sources.base import Loaded, Signature, Tensors, TensorSpec
+from tflbuild.sources.base import Loaded, Signature, Tensors, TensorSpec, no_signature
 
 NAME = "concrete_function"
 MODULES: tuple[str, ...] = ("keras", "tf_keras")
-KEYS: tuple[str, ...] = ("python", "args", "signature")
+KEYS: tuple[str, ...] = ("python", "args", "signature", "signatures")
 EXAMPLE = "package.module:function"
 FOLDER = False
 
@@ -55,8 +55,9 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
         only = len(functions) == 1
         picked = _pick(functions, params)
         signatures = tuple(
-            _signature(DEFAULT if only and name == "__call__" else name, function, params["pins"])
+            _signature(shown, function, params["pins_of"].get(shown, params["pins"]))
             for name, function in picked.items()
+            for shown in [DEFAULT if only and name == "__call__" else name]
         )
 
     def save(traced: Mapping[str, Any], folder: Path) -> None:
@@ -86,19 +87,21 @@ def _chosen(signatures: tuple[Signature, ...], params: Mapping[str, Any]) -> tup
 
 
 def _pick(found: Mapping[str, Any], params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The one function that the manifest names, or the only one."""
-    wanted = params.get("signature")
-    names = sorted(found)
-    if wanted is not None:
-        known = {DEFAULT if n == "__call__" and len(found) == 1 else n: n for n in found}
-        if wanted not in known:
+    """The functions that the manifest names, or the only one."""
+    wanted = params.get("signatures")
+    if wanted is None:
+        if len(found) > 1:
             raise TaskError(
-                f"no signature {wanted!r}; the code gives {sorted(known)}", key="source.signature"
+                f"the code gives several functions, {sorted(found)}: name one by source.signature,"
+                " or those to ship by source.signatures",
+                key=KEY,
             )
-        return {known[wanted]: found[known[wanted]]}
-    if len(found) > 1:
-        raise TaskError(f"the code gives several functions, {names}: set source.signature", key=KEY)
-    return found
+        return found
+    known = {DEFAULT if n == "__call__" and len(found) == 1 else n: n for n in found}
+    for name in wanted:
+        if name not in known:
+            raise no_signature(name, sorted(known))
+    return {known[name]: found[known[name]] for name in wanted}
 
 
 def _functions(made: Any) -> Iterator[tuple[str, Any]]:

@@ -59,7 +59,8 @@ def run(request: Request) -> None:
     loaded = load_source(request)
     interface, route, reason = lower(loaded, request.params, request.out)
     request.write_json("interface.json", interface)
-    request.write_json("lower.json", {"loader": loaded.loader, "route": route, "reason": reason})
+    told = {"loader": loaded.loader, "route": route, "reason": reason}
+    request.write_json("lower.json", {**told, "warnings": list(loaded.warnings)})
 
 
 def load_source(request: Request) -> Loaded:
@@ -67,7 +68,8 @@ def load_source(request: Request) -> Loaded:
     order. Raises TaskError."""
     asked = request.params["signatures"]
     pins = {name: pin for settings in asked for name, pin in settings["pins"].items()}
-    params = {**request.params["source"], "pins": pins}
+    of = {settings["name"]: settings["pins"] for settings in asked if settings["name"] is not None}
+    params = {**request.params["source"], "pins": pins, "pins_of": of}
     if "code" in request.params:
         pyrun.enter(request.inputs, request.params["code"], request.out.parent)
     loaded = FORMATS[params["format"]].load(request.inputs["source"], params)
