@@ -146,7 +146,7 @@ def _parity(
     if numbers["kind"] == "integer" and optimization.quantize == "none" and unlimited:
         found.fail("parity.equal", f"integer output {output!r} differs from the source's")
         return
-    defaults, limits = PARITY[optimization.quantize], model.parity
+    defaults, limits = PARITY[optimization.parity], model.parity
     # On random data the defaults give false alarms on quantized files: they only warn. A limit
     # that the manifest sets itself always counts.
     soft = not representative and optimization.quantize != "none"
@@ -169,7 +169,7 @@ def _parity(
         if missed:
             relation = "below" if lowest else "above"
             unit = " dB" if name == "sqnr" else ""
-            origin = "" if own is not None else f", default for {optimization.quantize}"
+            origin = "" if own is not None else f", default for {optimization.parity}"
             message = (
                 f"{name} of output {output!r} is {number:.4g}{unit}, {relation} the limit"
                 f" {limit:g}{unit}{origin}"
@@ -180,5 +180,5 @@ def _parity(
             found.warn(
                 "parity.sqnr",
                 f"sqnr of output {output!r} is {number:.4g} dB, below the"
-                f" {defaults.warn_sqnr:g} dB that is usual for {optimization.quantize}",
+                f" {defaults.warn_sqnr:g} dB that is usual for {optimization.parity}",
             )

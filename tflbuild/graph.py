@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tflbuild.errors import ManifestError
+from tflbuild.errors import ManifestError, Position
 from tflbuild.manifest.model import Data, FileData, Model, Optimization, RandomData, Workspace
-from tflbuild.optimizations import QUANTIZATIONS
+from tflbuild.optimizations.base import AI_EDGE
 from tflbuild.sources import FORMATS
-from tflbuild.stages import compat, convert, evaluate, lower, reference, validate
+from tflbuild.stages import compat, convert, evaluate, lower, quantize, reference, validate
 from tflbuild.targets import RUNTIMES
 
 STAGES = {
@@ -28,6 +28,7 @@ STAGES = {
     "reference": reference,
     "evaluate": evaluate,
     "convert": convert,
+    "quantize": quantize,  # of the tasks convert:M:O whose quantizer is ai-edge
     "compat": compat,
     "validate": validate,
 }
@@ -85,6 +86,16 @@ class Step:
         assert self.optimization is not None
         assert self.target is not None
         return Artifact(self.model.name, self.optimization.name, self.target)
+
+    def position_of(self, key: str) -> Position:
+        """The place in the manifest of a key that an action names; `optimization` stands for the
+        action's own, whose name is in no key."""
+        first, _, rest = key.partition(".")
+        if first == "optimization" and self.optimization is not None:
+            own = f"optimizations.{self.optimization.name}"
+            exact = f"{own}.{rest}"
+            key = exact if exact in self.model.positions else own
+        return self.model.position_of(key)
 
     @property
     def depends(self) -> list[str]:
@@ -243,19 +254,8 @@ def optimization_steps(
     for profile, targets in sorted(profiles.items()):
         suffix = "" if profile == "builtin" else f"+{profile}"
         pair = f"{model.name}:{optimization.name}{suffix}"
-        params: dict[str, Any] = {
-            "quantize": optimization.quantize, "io": optimization.io, "profile": profile,
-        }  # fmt: skip
-        files: dict[str, str] = {}
-        if QUANTIZATIONS[optimization.quantize].CALIBRATES and model.calibration:
-            params["calibration"], files = data_inputs("calibration", model.calibration)
         convert_task, validate_task = f"convert:{pair}", f"validate:{pair}"
-        steps.append(Step(
-            convert_task, "convert", model, optimization, modules=convert.MODULES,
-            params=params, files=files, ports=(_lowered(model.name),),
-            gates=(f"evaluate:{model.name}",),
-            request=_retry(source),
-        ))  # fmt: skip
+        steps.append(conversion_step(convert_task, model, optimization, profile, source))
         steps.append(Step(
             validate_task, "validate", model, optimization, modules=validate.MODULES,
             params={
@@ -286,6 +286,41 @@ def optimization_steps(
                 gates=(f"evaluate:{model.name}", compat_task, validate_task),
             ))  # fmt: skip
     return steps
+
+
+def conversion_step(
+    task: str, model: Model, optimization: Optimization, profile: str, source: SourceInputs
+) -> Step:
+    """From the lowered form by TensorFlow's converter, or from the float file by the quantizer
+    that needs no TensorFlow."""
+    params: dict[str, Any] = {
+        "quantize": optimization.quantize, "io": optimization.io, "profile": profile,
+        **optimization.settings,
+    }  # fmt: skip
+    if optimization.io_output is not None:
+        params["io_output"] = optimization.io_output
+    files: dict[str, str] = {}
+    by_file = optimization.recipe_file is not None  # its own rules say whether they calibrate
+    if (optimization.calibrates or by_file) and model.calibration:
+        params["calibration"], files = data_inputs("calibration", model.calibration)
+    gates = (f"evaluate:{model.name}",)
+    if optimization.quantizer != AI_EDGE:
+        return Step(
+            task, "convert", model, optimization, modules=convert.MODULES,
+            params=params, files=files, ports=(_lowered(model.name),), gates=gates,
+            request=_retry(source),
+        )  # fmt: skip
+    params["rules"] = [dict(rule) for rule in optimization.rules]
+    if optimization.recipe_file is not None:
+        files["recipe.json"] = optimization.recipe_file
+    return Step(
+        task, "quantize", model, optimization, modules=quantize.MODULES,
+        params=params, files=files, gates=gates,
+        ports=(
+            Port(f"evaluate:{model.name}", ("float.tflite",)),
+            Port(f"lower:{model.name}", ("interface.json",)),
+        ),
+    )  # fmt: skip
 
 
 def data_inputs(prefix: str, data: Data) -> tuple[dict[str, Any], dict[str, str]]:

@@ -6,6 +6,7 @@ from tflbuild.manifest.context import ModelNodes
 from tflbuild.manifest.model import Optimization
 from tflbuild.manifest.nodes import entries, get, strings, text
 from tflbuild.manifest.problems import nearest
+from tflbuild.manifest.quantization import build_optimization
 from tflbuild.manifest.schema import planned_values
 from tflbuild.manifest.yamlfile import Node, describe
 from tflbuild.optimizations import QUANTIZATIONS
@@ -47,34 +48,35 @@ def build_optimizations(model: ModelNodes, targets: tuple[str, ...]) -> tuple[Op
                 f"optimizations {first.name!r} and {name!r} differ in case alone; rename one",
                 entry,
             )
-        quantize = text(get(entry, "quantize")) or "none"
-        io = text(get(entry, "io")) or "float32"
-        if io not in QUANTIZATIONS[quantize].IO:
-            able = " or ".join(n for n, q in QUANTIZATIONS.items() if io in q.IO)
-            model.problem(
-                f"io: {io} cannot work with quantize: {quantize}; it needs {able}",
-                get(entry, "io"),
-            )
-        result[name.lower()] = Optimization(
-            name, quantize, io, build_targets(model, get(entry, "targets")) or targets
+        result[name.lower()] = build_optimization(
+            model, name, entry, build_targets(model, get(entry, "targets")) or targets
         )
     _check_calibration(model, tuple(result.values()))
     return tuple(result.values())
 
 
 def _check_calibration(model: ModelNodes, optimizations: tuple[Optimization, ...]) -> None:
-    wanting = [o for o in optimizations if QUANTIZATIONS[o.quantize].CALIBRATES]
+    wanting = [o for o in optimizations if o.calibrates]
     given = get(model.tree, "data", "calibration")
     if wanting and given is None:
         entry = get(model.tree, "optimizations", wanting[0].name)
         model.problem(
-            f"quantize: {wanting[0].quantize} needs `data.calibration`, such as {{npz: FILE}}",
+            f"{_calibrating(entry)} needs `data.calibration`, such as {{npz: FILE}}",
             get(entry, "quantize") or entry,
         )
     # One that comes from `defaults` serves the models that quantize, and harms no other.
     own = get(model.own, "data", "calibration")
-    if not wanting and own is not None and own.value is not None:
+    perhaps = any(o.recipe_file is not None for o in optimizations)  # its rules say so
+    if not wanting and not perhaps and own is not None and own.value is not None:
         able = " or ".join(name for name, q in QUANTIZATIONS.items() if q.CALIBRATES)
         model.key_problem(
             f"`data.calibration` has no effect: no optimization has quantize: {able}", own
         )
+
+
+def _calibrating(entry: Node | None) -> str:
+    """What of an optimization asks for calibration, in words."""
+    quantize = text(get(entry, "quantize"))
+    if quantize in QUANTIZATIONS and QUANTIZATIONS[quantize].CALIBRATES:
+        return f"quantize: {quantize}"
+    return "algorithm: gptq" if get(entry, "algorithm") is not None else "this recipe"

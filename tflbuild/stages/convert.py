@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from tflbuild import data
-from tflbuild.conversion import Lowered, bind, give_ranks, make_converter, run_converter
+from tflbuild import asked, data, quantizing
+from tflbuild.conversion import Lowered, bind, give_ranks, make_converter
 from tflbuild.errors import TaskError
 from tflbuild.optimizations import QUANTIZATIONS
+from tflbuild.optimizations.base import TENSORFLOW, Settings
 from tflbuild.stages import lower
 from tflbuild.stages.base import Request
 
@@ -44,12 +45,12 @@ def run(request: Request) -> None:
         samples = data.load(
             params["calibration"], files, lowered.interface["inputs"], "calibration"
         )
-    converter = make_converter(lowered)
     calibration = _generator(lowered, samples) if samples is not None else None
-    quantization.configure(converter, params["io"], calibration)
-    raw = run_converter(converter)
-    released = finish(lowered, raw)
-    report = check(released, lowered, params)
+    converted = quantizing.convert(
+        lambda: make_converter(lowered), quantization, Settings.of(params), calibration
+    )
+    released = finish(lowered, converted.data)
+    report = check(released, lowered, params, converted)
     report["route"] = "saved_model" if not lowered.frozen else "frozen"
     report["entry"] = lowered.entry
     report["size"] = len(released)
@@ -93,31 +94,18 @@ def finish(lowered: Lowered, raw: bytes) -> bytes:
     return bytes(rewrite(give_ranks(raw, lowered, interface), interface=interface))
 
 
-def check(released: bytes, lowered: Lowered, params: Any) -> dict[str, Any]:
+def check(
+    released: bytes, lowered: Lowered, params: Any, converted: asked.Converted
+) -> dict[str, Any]:
     """You got what you asked for: else TaskError, before anything is released."""
-    from tflbuild.tflite.checks import (
-        quantization_effect,
-        quantization_problems,
-        weightless_variables,
-    )
     from tflbuild.tflite.read import buffer_alignment_problems, read_model
 
     model = read_model(released)
-    problems = [
-        *buffer_alignment_problems(released),
-        *weightless_variables(model),
-        *interface_problems(model, lowered.interface),
-        *quantization_problems(
-            model,
-            params["quantize"],
-            params["io"],
-            {entry["name"]: entry["dtype"] for entry in lowered.interface["inputs"]},
-            {entry["name"]: entry["dtype"] for entry in lowered.interface["outputs"]},
-        ),
-    ]
-    if problems:
-        raise TaskError("the converted file is not what was asked for: " + "; ".join(problems[:4]))
-    return {"quantization": quantization_effect(model, params["quantize"]), "warnings": []}
+    verified = asked.verify(model, params, lowered.interface, TENSORFLOW, converted.kept)
+    verified.problems.extend(buffer_alignment_problems(released))
+    verified.problems.extend(interface_problems(model, lowered.interface))
+    warnings = [*converted.warnings, *verified.or_fail().warnings]
+    return {**verified.report, "warnings": warnings}
 
 
 def interface_problems(model: Any, interface: Any) -> list[str]:
