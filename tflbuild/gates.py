@@ -32,6 +32,13 @@ PARITY: Mapping[str, ParityDefaults] = {
     "int16x8": ParityDefaults(18, 25, fail_cosine=0.99),
     "int8": ParityDefaults(13, 20, fail_cosine=0.975),
     "qat": ParityDefaults(13, 20, fail_cosine=0.975),
+    # ai-edge-quantizer; measured SQNR on MLPerf Tiny and the digits example: weight_only int8
+    # 25-53; int4 weights 5-27 (useless, -3: ResNet-8 with min_max scales).
+    "weight_only": ParityDefaults(18, 24, fail_cosine=0.99),
+    "weight_only_int4": ParityDefaults(3, 10),
+    "dynamic_range_int4": ParityDefaults(3, 10),
+    "int8_int4": ParityDefaults(3, 10),
+    "recipe": ParityDefaults(3, 10),  # it may hold any of them
 }
 
 

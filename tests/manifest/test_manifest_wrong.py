@@ -94,9 +94,6 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
     ),
     "target to come": (optimized("targets: [micro]"), "6:15", "supported today: litert"),
     "key to come": (optimized("custom_objects: a:b"), "6:5", "'custom_objects' is not supported"),
-    "quantize to come": (
-        model("optimizations: {a: {quantize: int16x8}}"), "5:35", "'int16x8' is not supported yet",
-    ),
     "metric to come": (
         optimized("validate: {metrics: {f1: {min: 1}}}"), "6:26", "'f1' is not supported yet",
     ),

@@ -16,10 +16,11 @@ from .weights import MIN_ELEMENTS, QUANTIZED, Weight, weights_of
 
 SHOWN = 20  # entries of a list in a report
 
-# They change a type or run other subgraphs, whose operators are looked at themselves.
+# They change a type, read a shape alone, or run other subgraphs, whose operators are looked at
+# themselves.
 _NOT_WORK = frozenset(
     {"QUANTIZE", "DEQUANTIZE", "CAST", "IF", "WHILE", "CALL", "CALL_ONCE", "STABLEHLO_WHILE",
-     "VAR_HANDLE", "ASSIGN_VARIABLE", "READ_VARIABLE", "DENSIFY", "FAKE_QUANT"}
+     "VAR_HANDLE", "ASSIGN_VARIABLE", "READ_VARIABLE", "DENSIFY", "FAKE_QUANT", "SHAPE", "RANK"}
 )  # fmt: skip
 # A range this small is a point: the converter widens the range of a constant to 2e-6.
 _POINT = 2.1e-6
