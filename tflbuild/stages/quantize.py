@@ -88,6 +88,12 @@ def run(request: Request) -> None:
 
 def check_source(model: TfliteModel, interface: Mapping[str, Any]) -> None:
     """Raises TaskError for a file that cannot be quantized here."""
+    if interface.get("quantization_aware"):
+        raise TaskError(
+            "the graph holds ranges of quantization-aware training, which quantizer: ai-edge does"
+            " not take: write quantizer: tensorflow and quantize: qat",
+            key="optimization.quantizer",
+        )
     have = [signature.key for signature in model.signatures]
     for signature in asked.signatures_of(interface):
         if signature["signature"] not in have:
