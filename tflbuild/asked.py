@@ -21,10 +21,10 @@ INTEGER = ("int8", "qat", "int16x8")  # values of `quantize` that leave no opera
 @dataclass(frozen=True)
 class Converted:
     """A conversion before its checks. `kept`: operators that `keep_float` named, as (subgraph,
-    name of the first output)."""
+    operator); names and order of tensors are still to come, operators stay where they are."""
 
     data: bytes
-    kept: frozenset[tuple[int, str]] = frozenset()
+    kept: frozenset[tuple[int, int]] = frozenset()
     warnings: tuple[str, ...] = ()
 
 
@@ -39,7 +39,7 @@ class Verified:
     def or_fail(self) -> Verified:
         """Raises TaskError where the file is not what was asked for."""
         if self.problems:
-            said = "; ".join(dict.fromkeys(self.problems[:4]))
+            said = "; ".join(self.problems[:4])
             raise TaskError(
                 f"the converted file is not what was asked for: {said}", key="optimization.quantize"
             )
@@ -56,7 +56,7 @@ def verify(
     params: Mapping[str, Any],
     interface: Mapping[str, Any],
     quantizer: str,
-    kept: Iterable[tuple[int, str]] = (),
+    kept: Iterable[tuple[int, int]] = (),
 ) -> Verified:
     """A released file against the parameters of its action."""
     from tflbuild.tflite import effect
@@ -97,7 +97,7 @@ def verify(
             "quantizer": quantizer,
         }
     }
-    return Verified(problems, warnings, report)
+    return Verified(list(dict.fromkeys(problems)), warnings, report)
 
 
 def _settings_problems(model: TfliteModel, params: Mapping[str, Any]) -> Iterator[str]:
@@ -129,7 +129,7 @@ def _settings_problems(model: TfliteModel, params: Mapping[str, Any]) -> Iterato
 
 
 def _float_operators(
-    model: TfliteModel, params: Mapping[str, Any], kept: frozenset[tuple[int, str]]
+    model: TfliteModel, params: Mapping[str, Any], kept: frozenset[tuple[int, int]]
 ) -> tuple[list[str], list[str]]:
     """Problems and warnings about operators that stay float in a full-integer file."""
     from tflbuild.tflite import effect
@@ -139,7 +139,7 @@ def _float_operators(
     found = [
         (graph, op)
         for graph, op in effect.float_operators(model)
-        if (graph.index, effect.output_name(graph, op)) not in kept
+        if (graph.index, op.index) not in kept
     ]
     if not found:
         return [], []

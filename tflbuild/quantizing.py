@@ -7,7 +7,7 @@ error: the converter takes many in silence and does nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from tflbuild.optimizations.settings import SETTINGS
 from tflbuild.stages.base import ConversionFailed
 
 if TYPE_CHECKING:
-    from tflbuild.tflite.read import TfliteModel
+    from tflbuild.tflite.read import Op, TfliteModel
 
 Make = Callable[[], Any]  # a fresh converter of the lowered form
 
@@ -135,16 +135,15 @@ def _keep_float(converter: Any, settings: Settings) -> Converted:
     for pattern, found in names.find(model, settings.keep_float).items():
         check_found(pattern, found, model)
         named = {(g.index, output_name(g, op)): op.name for g, op in found}
-        if all(is_float(plain, at, kind) for at, kind in named.items()):
+        if all(is_float(plain, *which) for which in named.items()):
             raise TaskError(
                 f"keep_float: {pattern!r} has no effect: what it names stays float anyway;"
                 " remove it",
                 key="optimization.keep_float",
             )
         kept |= named
-    data = quantize({name for _, name in kept})
-    check_kept(read_model(data), kept)
-    return Converted(bytes(deduplicate_readonly_buffers(data)), frozenset(kept))
+    data = bytes(deduplicate_readonly_buffers(quantize({name for _, name in kept})))
+    return Converted(data, kept_operators(read_model(data), kept))
 
 
 def check_found(pattern: str, found: list[Any], model: TfliteModel) -> None:
@@ -160,29 +159,43 @@ def check_found(pattern: str, found: list[Any], model: TfliteModel) -> None:
         )
 
 
-def check_kept(model: TfliteModel, kept: dict[tuple[int, str], str]) -> None:
-    """Raises TaskError when one of these operators is quantized after all."""
-    for (subgraph, name), kind in kept.items():
-        if not is_float(model, (subgraph, name), kind):
+def kept_operators(
+    model: TfliteModel, kept: Mapping[tuple[int, str], str]
+) -> frozenset[tuple[int, int]]:
+    """Where in the converted file the operators are that were to stay float. Raises TaskError
+    when one of them is quantized after all."""
+    places: set[tuple[int, int]] = set()
+    for at, kind in kept.items():
+        if not is_float(model, at, kind):
             raise TaskError(
-                f"keep_float: {kind} {name!r} was quantized all the same; name it by its type",
+                f"keep_float: {kind} {at[1]!r} was quantized all the same; name it by its type",
                 key="optimization.keep_float",
             )
+        places |= {(at[0], op.index) for op in _operators(model, at, kind)}
+    return frozenset(places)
 
 
 def is_float(model: TfliteModel, at: tuple[int, str], kind: str) -> bool:
-    """Whether an operator works on floats. The quantizer adds a number to a name that it needs
-    for another tensor, at the end of the model."""
+    """Whether an operator, known by its first output's name, works on floats."""
     from tflbuild.tflite.cost import FLOATS
-    from tflbuild.tflite.effect import activations, output_name
+    from tflbuild.tflite.effect import activations
 
     graph = model.subgraphs[at[0]]
-    ops = [(output_name(graph, op), op) for op in graph.ops if op.name == kind]
-    exact = [op for name, op in ops if name == at[1]]
-    later = re.compile(re.escape(at[1]) + r"\d+")
-    found = exact or [op for name, op in ops if later.fullmatch(name)]
+    found = _operators(model, at, kind)
     return bool(found) and all(
         tensor.dtype in FLOATS or tensor.quantization is None
         for op in found
         for tensor in activations(graph, op)
     )
+
+
+def _operators(model: TfliteModel, at: tuple[int, str], kind: str) -> list[Op]:
+    """By type and name. The quantizer adds a number to a name that it needs for another tensor,
+    at the end of the model."""
+    from tflbuild.tflite.effect import output_name
+
+    graph = model.subgraphs[at[0]]
+    ops = [(output_name(graph, op), op) for op in graph.ops if op.name == kind]
+    later = re.compile(re.escape(at[1]) + r"\d+")
+    exact = [op for name, op in ops if name == at[1]]
+    return exact or [op for name, op in ops if later.fullmatch(name)]

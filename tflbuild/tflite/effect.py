@@ -30,7 +30,7 @@ _POINT = 2.1e-6
 class Kept:
     """Why weights and operators may be float, as far as the manifest says."""
 
-    by_name: Collection[tuple[int, str]] = frozenset()  # (subgraph, output tensor's name)
+    by_name: Collection[tuple[int, int]] = frozenset()  # (subgraph, operator)
     quantize: str = ""
     quantizer: str = "tensorflow"
 
@@ -109,7 +109,7 @@ def report(model: TfliteModel, kept: Kept) -> dict[str, Any]:
 
 def why_float(weight: Weight, kept: Kept) -> str:
     """Why a weight is float in a quantized file."""
-    if (weight.subgraph, weight.output) in kept.by_name:
+    if (weight.subgraph, weight.at) in kept.by_name:
         return "keep_float"
     if kept.quantize == "none":
         return "quantize is none"

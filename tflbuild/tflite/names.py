@@ -10,17 +10,21 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
+from .cost import compute_rule
 from .read import Op, Subgraph, TfliteModel
 
 Found = tuple[Subgraph, Op]
 
 
 def op_names(graph: Subgraph, op: Op) -> set[str]:
-    """All names of an operator: its type, its output tensors, the nodes in their names, and each
-    part of the nodes' paths."""
+    """All names of an operator: its type, its output tensors and weights, the nodes in their
+    names, and each part of the nodes' paths. At the end of a model the output has the name of the
+    model's output, and the weights alone that of their layer."""
     names = {op.name}
-    for index in op.outputs:
-        if index < 0:
+    rule = compute_rule(op)
+    inputs = [op.inputs[slot] for slot in (rule.weights if rule else ()) if slot < len(op.inputs)]
+    for index in (*op.outputs, *inputs):
+        if index < 0 or (index in inputs and not graph.tensors[index].is_constant):
             continue
         tensor = graph.tensors[index].name
         names.add(tensor)

@@ -20,7 +20,7 @@ class Weight:
     tensor: Tensor
     op: str
     subgraph: int
-    output: str  # the name of its operator's first output
+    at: int  # its operator, in the subgraph
 
 
 def weights_of(model: TfliteModel) -> list[Weight]:
@@ -46,10 +46,8 @@ def weights_of(model: TfliteModel) -> list[Weight]:
                     and tensor.is_constant
                     and (tensor.dtype in FLOATS or tensor.quantization)
                 ):
-                    output = op.outputs[0] if op.outputs else -1
-                    name = graph.tensors[output].name if output >= 0 else ""
                     found.setdefault(
                         (tensor.buffer, tensor.external_buffer),
-                        Weight(tensor, op.name, graph.index, name),
+                        Weight(tensor, op.name, graph.index, op.index),
                     )
     return list(found.values())
