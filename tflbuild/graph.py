@@ -20,7 +20,19 @@ from tflbuild.errors import ManifestError
 from tflbuild.manifest.model import Data, FileData, Model, Optimization, RandomData, Workspace
 from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.sources import FORMATS
-from tflbuild.stages import compat, convert, evaluate, lower, reference, validate
+from tflbuild.sources.base import ARRAYS, TFLITE
+from tflbuild.stages import (
+    adopt,
+    compat,
+    convert,
+    evaluate,
+    lower,
+    lower_file,
+    measure,
+    reference,
+    reference_arrays,
+    validate,
+)
 from tflbuild.targets import RUNTIMES
 
 STAGES = {
@@ -30,6 +42,12 @@ STAGES = {
     "convert": convert,
     "compat": compat,
     "validate": validate,
+    # The same tasks for sources that need no TensorFlow: what they lower to is a file already,
+    # or a runtime of their own gives the reference.
+    "lower_file": lower_file,
+    "reference_arrays": reference_arrays,
+    "measure": measure,
+    "adopt": adopt,
 }
 ORDER = ("lower", "reference", "evaluate", "convert", "compat", "validate", "release")
 
@@ -79,6 +97,11 @@ class Step:
     modules: tuple[str, ...] = ()  # whose distributions are the toolchain
     request: Mapping[str, Any] = field(default_factory=dict)  # for the child alone, in no key
     report: str | None = None  # path below the reports folder
+    action: str = ""  # the module in STAGES that does it; "": the one named like the stage
+
+    @property
+    def does(self) -> str:
+        return self.action or self.stage
 
     @property
     def artifact(self) -> Artifact:
@@ -144,18 +167,23 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
     name = model.name
     source = lowering_inputs(workspace.root, model)
     test_params, test_files = test_data(model)
+    form = FORMATS[model.source.format]
+    lowering, evaluation = ("lower", "evaluate")
+    if form.LOWERED == TFLITE:
+        lowering, evaluation = ("lower_file", "measure")
+    running = "reference_arrays" if form.REFERENCE == ARRAYS else "reference"
     steps = [
-        Step(f"lower:{name}", "lower", model, modules=lower.MODULES + source.modules,
+        Step(f"lower:{name}", "lower", model, modules=STAGES[lowering].MODULES + source.modules,
              params=source.params, files=source.files, folders=source.folders,
-             request=source.request),
+             request=source.request, action=lowering),
         Step(f"reference:{name}", "reference", model,
-             modules=reference.MODULES + source.modules,
+             modules=STAGES[running].MODULES + source.modules,
              params={**source.params, "test": test_params},
              files={**source.files, **test_files}, folders=source.folders,
-             request=source.request),
-        Step(f"evaluate:{name}", "evaluate", model, modules=evaluate.MODULES,
-             ports=(_lowered(name),), request=_retry(source),
-             report=report_of(f"evaluate:{name}")),
+             request=source.request, action=running),
+        Step(f"evaluate:{name}", "evaluate", model, modules=STAGES[evaluation].MODULES,
+             ports=(_lowered(name),), request=_retry(model, source),
+             report=report_of(f"evaluate:{name}"), action=evaluation),
     ]  # fmt: skip
     for optimization in model.optimizations:
         steps += optimization_steps(workspace, model, optimization, source, test_params, test_files)
@@ -163,7 +191,8 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
 
 
 def _lowered(name: str) -> Port:
-    return Port(f"lower:{name}", ("lowered.pb", "saved_model.tar", "interface.json"))
+    return Port(f"lower:{name}", ("lowered.pb", "saved_model.tar", "lowered.tflite",
+                                  "interface.json"))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -212,8 +241,10 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
     )  # fmt: skip
 
 
-def _retry(source: SourceInputs) -> dict[str, Any]:
+def _retry(model: Model, source: SourceInputs) -> dict[str, Any]:
     """What a conversion needs to take the SavedModel route, from the source, after all."""
+    if FORMATS[model.source.format].LOWERED == TFLITE:
+        return {}
     return {**source.request, "retry": {**source.params, "lower": source.params}}
 
 
@@ -250,11 +281,12 @@ def optimization_steps(
         if QUANTIZATIONS[optimization.quantize].CALIBRATES and model.calibration:
             params["calibration"], files = data_inputs("calibration", model.calibration)
         convert_task, validate_task = f"convert:{pair}", f"validate:{pair}"
+        conversion = "adopt" if FORMATS[model.source.format].LOWERED == TFLITE else "convert"
         steps.append(Step(
-            convert_task, "convert", model, optimization, modules=convert.MODULES,
+            convert_task, "convert", model, optimization, modules=STAGES[conversion].MODULES,
             params=params, files=files, ports=(_lowered(model.name),),
             gates=(f"evaluate:{model.name}",),
-            request=_retry(source),
+            request=_retry(model, source), action=conversion,
         ))  # fmt: skip
         steps.append(Step(
             validate_task, "validate", model, optimization, modules=validate.MODULES,

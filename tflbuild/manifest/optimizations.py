@@ -9,6 +9,8 @@ from tflbuild.manifest.problems import nearest
 from tflbuild.manifest.schema import planned_values
 from tflbuild.manifest.yamlfile import Node, describe
 from tflbuild.optimizations import QUANTIZATIONS
+from tflbuild.sources import FORMATS
+from tflbuild.sources.base import TFLITE
 
 
 def planned_runtimes() -> dict[str, str]:
@@ -58,8 +60,24 @@ def build_optimizations(model: ModelNodes, targets: tuple[str, ...]) -> tuple[Op
         result[name.lower()] = Optimization(
             name, quantize, io, build_targets(model, get(entry, "targets")) or targets
         )
+    _check_file_source(model, tuple(result.values()))
     _check_calibration(model, tuple(result.values()))
     return tuple(result.values())
+
+
+def _check_file_source(model: ModelNodes, optimizations: tuple[Optimization, ...]) -> None:
+    """What lowers to a file is not TensorFlow's converter's to quantize."""
+    name = text(get(model.tree, "source", "format")) or ""
+    if name not in FORMATS or FORMATS[name].LOWERED != TFLITE:
+        return
+    for optimization in optimizations:
+        if optimization.quantize != "none":
+            entry = get(model.tree, "optimizations", optimization.name)
+            model.problem(
+                f"quantize: {optimization.quantize} of a source of format {name} is not supported"
+                " yet; supported today: quantize: none",
+                get(entry, "quantize"),
+            )
 
 
 def _check_calibration(model: ModelNodes, optimizations: tuple[Optimization, ...]) -> None:

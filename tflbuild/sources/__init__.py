@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from tflbuild.sources import keras, saved_model
+from tflbuild.sources import frozen_graph, keras, onnx, pytorch, saved_model, tflite
 from tflbuild.sources.base import Format
 
 FORMATS: dict[str, Format] = {
-    keras.NAME: keras,
     saved_model.NAME: saved_model,
+    keras.NAME: keras,
+    frozen_graph.NAME: frozen_graph,
+    tflite.NAME: tflite,
+    pytorch.NAME: pytorch,
+    onnx.NAME: onnx,
 }

@@ -9,6 +9,13 @@ from typing import Any, Protocol
 
 Tensors = dict[str, Any]  # tensors by signature key
 
+# What lower makes of a source (Format.LOWERED).
+GRAPH = "graph"  # it traces `function`; TensorFlow's converter takes the graph
+TFLITE = "tflite"  # `to_tflite` gives a file; nothing is traced
+# What runs the source for reference (Format.REFERENCE).
+TENSORS = "tensors"  # `function`, in TensorFlow
+ARRAYS = "arrays"  # `arrays`, by a runtime of its own, without TensorFlow
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -25,13 +32,15 @@ class Signature:
 
     `function` takes TensorFlow tensors by input name and gives them by output name; it may be
     traced. `inputs` and `outputs` are in the source's own positional order (sorted keys where it
-    has none).
+    has none). `arrays` runs the source by a framework that is not TensorFlow: NumPy arrays in
+    and out, one complete input a call.
     """
 
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...]
     function: Callable[[Tensors], Tensors]
+    arrays: Callable[[Tensors], Tensors] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,9 +49,9 @@ class Loaded:
 
     `signatures`: those to ship, in their order. `save` writes a SavedModel of traced functions
     by signature key (`keras` needs its own way); `keep_alive` holds what functions refer to
-    weakly. `to_tflite` is there where the format has a converter of its own (PyTorch): it gives
-    the bytes of a float file for the pinned inputs of each signature; then `function` is not
-    traced, and takes and gives NumPy arrays.
+    weakly. `to_tflite` is there where LOWERED is TFLITE: it gives the bytes of a file for the
+    pinned inputs of each signature, inputs and outputs in the signature's order; then `function`
+    and `save` are not used.
     """
 
     loader: str
@@ -61,6 +70,8 @@ class Format(Protocol):
     KEYS: tuple[str, ...]  # of `source`, beyond `format`; the first is required
     EXAMPLE: str  # a value of that key, for messages
     FOLDER: bool  # its `path` names a folder
+    LOWERED: str  # GRAPH or TFLITE
+    REFERENCE: str  # TENSORS or ARRAYS
 
     def problem(self, path: str, shown: str) -> str:
         """In the parent: why what lies at `path` (there is something) is not of this format;
@@ -73,6 +84,7 @@ class Format(Protocol):
         ...
 
     def load(self, path: Path, params: Mapping[str, Any]) -> Loaded:
-        """In a child. `params`: the keys of `source`, and `pins` (of inputs, by name: shape,
-        dtype) for formats that trace. Raises TaskError with a reason and a remedy."""
+        """In a child. `params`: the keys of `source`; `pins` (of inputs, by name: shape, dtype),
+        `input_order` and `output_order`, the names that the manifest gives. Raises TaskError with
+        a reason and a remedy."""
         ...

@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from tflbuild.errors import TaskError, one_line
-from tflbuild.sources.base import Loaded, Signature, Tensors, TensorSpec
+from tflbuild.sources.base import GRAPH, TENSORS, Loaded, Signature, Tensors, TensorSpec
 
 NAME = "keras"
 MODULES: tuple[str, ...] = ("keras", "tf_keras", "h5py")
 KEYS: tuple[str, ...] = ("path",)
 EXAMPLE = "FILE.keras"
 FOLDER = False
+LOWERED = GRAPH
+REFERENCE = TENSORS
 
 # How Keras 3, both for .h5, and tf_keras tell of a class that they do not know.
 _UNKNOWN = re.compile(

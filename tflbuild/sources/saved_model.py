@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from tflbuild.errors import TaskError, UsageError, one_line
-from tflbuild.sources.base import Loaded, Signature, Tensors, TensorSpec
+from tflbuild.sources.base import GRAPH, TENSORS, Loaded, Signature, Tensors, TensorSpec
 
 NAME = "saved_model"
 MODULES: tuple[str, ...] = ("tf_keras",)
 KEYS: tuple[str, ...] = ("path", "signature", "tags")
 EXAMPLE = "FOLDER"
 FOLDER = True
+LOWERED = GRAPH
+REFERENCE = TENSORS
 
 
 def problem(path: str, shown: str) -> str:

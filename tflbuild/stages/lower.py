@@ -58,7 +58,8 @@ def run(request: Request) -> None:
 def load_source(request: Request) -> Loaded:
     """Load the source by its own framework. Raises TaskError."""
     params = request.params["source"]
-    loaded = FORMATS[params["format"]].load(request.inputs["source"], params)
+    asked = {key: request.params[key] for key in ("pins", "input_order", "output_order")}
+    loaded = FORMATS[params["format"]].load(request.inputs["source"], {**asked, **params})
     for signature in loaded.signatures:
         check_signature(signature, request.params["pins"])
     return loaded

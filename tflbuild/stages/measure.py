@@ -1,0 +1,33 @@
+"""evaluate, for a source that is a file already: read from the flatbuffer, without TensorFlow.
+
+Outputs as of `evaluate`: `evaluate.json`, and the file itself as `float.tflite`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tflbuild.stages.base import Request
+from tflbuild.stages.evaluate import measure
+
+VERSION = 1
+MODULES: tuple[str, ...] = ("numpy", "flatbuffers", "ai_edge_litert")
+ZYGOTE = "lite"
+
+
+def run(request: Request) -> None:
+    interface = request.read_json("interface.json")
+    data = request.inputs["lowered.tflite"].read_bytes()
+    (request.out / "float.tflite").write_bytes(data)
+    report: dict[str, Any] = {
+        "problem": "",
+        "problems": [],
+        "dynamic_inputs": [
+            {"name": entry["name"], "shape": entry["shape"]}
+            for entry in interface["inputs"]
+            if None in entry["shape"]
+        ],
+        "quantization_aware": interface["quantization_aware"],
+        **measure(data),
+    }
+    request.write_json("evaluate.json", report)
