@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tflbuild.errors import TaskError, one_line
-from tflbuild.sources.base import GRAPH, TENSORS, Loaded, Signature, Tensors, TensorSpec
+from tflbuild.sources.base import GRAPH, TENSORS, Loaded, Signature, TensorSpec
+from tflbuild.sources.graphdef import caller, spec
 from tflbuild.sources.size import refuse_large
 
 NAME = "frozen_graph"
@@ -38,7 +39,7 @@ REFUSED = (
         " tf.compat.v1.graph_util.convert_variables_to_constants, or export a SavedModel",
     ),
     (
-        re.compile(r"(Ref)?(Switch|Merge|Enter|Exit|NextIteration)|LoopCond"),
+        re.compile(r"(Ref)?(Switch|Enter|Exit|NextIteration)|LoopCond|RefMerge"),
         "control flow of TensorFlow 1 ({op} {node!r}) has no TensorFlow Lite form; make the graph"
         " again after tf.compat.v1.enable_control_flow_v2(), or without the branch (is it one for"
         " training?)",
@@ -81,19 +82,10 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     part = _needed(graph, nodes, inputs, outputs)
     specs = _specs(graph, inputs)
 
-    def function(tensors: Tensors) -> Tensors:
-        fed = {ref: tensors[name] for name, ref in inputs.items()}
-        inner = {name: ref for name, ref in outputs.items() if ref not in fed}
-        found = tf.graph_util.import_graph_def(
-            part, input_map=fed, return_elements=list(inner.values()), name=""
-        )
-        results = dict(zip(inner, found, strict=True))
-        return {n: results[n] if n in results else fed[ref] for n, ref in outputs.items()}
-
     def save(traced: Mapping[str, Any], folder: Path) -> None:
         tf.saved_model.save(tf.Module(), str(folder), signatures=dict(traced))
 
-    signature = Signature("serving_default", specs, tuple(outputs), function)
+    signature = Signature("serving_default", specs, tuple(outputs), caller(part, inputs, outputs))
     return Loaded("tf.import_graph_def", (signature,), save)
 
 
@@ -196,11 +188,12 @@ def _needed(
     from tensorflow.python.framework import op_def_registry
 
     used = _walk(nodes, outputs.values(), set(inputs.values()))
+    settled = _settled(used)
     functions = {function.signature.name for function in graph.library.function}
     inner = [node for function in graph.library.function for node in function.node_def]
     for node in [*used, *inner]:
         for ops, text in REFUSED:
-            if ops.fullmatch(node.op):
+            if ops.fullmatch(node.op) and node.name not in settled:
                 raise TaskError(text.format(op=node.op, node=node.name))
         if node.op not in functions and op_def_registry.get(node.op) is None:
             raise TaskError(
@@ -215,6 +208,28 @@ def _needed(
     return part
 
 
+def _settled(used: Sequence[Any]) -> set[str]:
+    """The Switches whose predicate no input changes (a branch for training, say): folding
+    constants removes them."""
+    by_name = {node.name: node for node in used}
+    settled = set()
+    for node in used:
+        if node.op != "Switch":
+            continue
+        stack, seen = [_node(node.input[1])], set()
+        while stack:
+            name = stack.pop()
+            if name not in seen and name in by_name:
+                seen.add(name)
+                stack += [_node(ref) for ref in by_name[name].input]
+            elif name not in seen:  # fed
+                break
+        else:
+            if not any(by_name[name].op in ("Placeholder", "Enter", "Switch") for name in seen):
+                settled.add(node.name)
+    return settled
+
+
 def _specs(graph: Any, inputs: Mapping[str, str]) -> tuple[TensorSpec, ...]:
     """What TensorFlow infers of the inputs: placeholders, or tensors within."""
     import tensorflow as tf
@@ -226,14 +241,7 @@ def _specs(graph: Any, inputs: Mapping[str, str]) -> tuple[TensorSpec, ...]:
         tensors = [whole.get_tensor_by_name(ref) for ref in inputs.values()]
     except Exception as error:  # ValueError, NotFoundError, KeyError, InvalidArgumentError
         raise TaskError(f"TensorFlow cannot import the graph: {one_line(error, 300)}") from error
-    return tuple(
-        TensorSpec(
-            name,
-            None if tensor.shape.rank is None else tuple(tensor.shape.as_list()),
-            tensor.dtype.base_dtype.name,
-        )
-        for name, tensor in zip(inputs, tensors, strict=True)
-    )
+    return tuple(spec(name, tensor) for name, tensor in zip(inputs, tensors, strict=True))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from tflbuild.errors import TaskError, UsageError, one_line
+from tflbuild.frozen import all_nodes
 from tflbuild.sources.base import GRAPH, TENSORS, Loaded, Signature, Tensors, TensorSpec
+from tflbuild.sources.saved_model_v1 import Graph1, load_graph, needs_a_session
+from tflbuild.sources.size import refuse_large
 
 NAME = "saved_model"
 MODULES: tuple[str, ...] = ("tf_keras",)
@@ -67,18 +72,22 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
             f"no graph with tags {tags}; the SavedModel has {known}: set source.tags",
             key="source.tags",
         )
-    try:
-        root = tf.saved_model.load(str(path), tags=tags)
-    except Exception as error:
-        raise TaskError(f"TensorFlow cannot load the SavedModel: {one_line(error)}") from error
-    if key not in root.signatures:
-        names = sorted(k for k in root.signatures if not k.startswith("__"))
+    graph = proto.meta_graphs[known.index(sorted(tags))]
+    if key not in graph.signature_def:
+        names = sorted(k for k in graph.signature_def if not k.startswith("__"))
         near = get_close_matches(key, names, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise TaskError(
             f"no signature {key!r}; the SavedModel has {names}{hint}: set source.signature",
             key="source.signature",
         )
+    refuse_large(weights_size(path), "its weights take")
+    if needs_a_session(graph, key):
+        return _loaded_v1(load_graph(path, tags, graph, key), key)
+    try:
+        root = tf.saved_model.load(str(path), tags=tags)
+    except Exception as error:
+        raise TaskError(f"TensorFlow cannot load the SavedModel: {one_line(error)}") from error
     signature = root.signatures[key]
     specs = signature.structured_input_signature[1]
 
@@ -86,6 +95,7 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
         return dict(signature(**tensors))
 
     def save(traced: Mapping[str, Any], folder: Path) -> None:
+        refuse_table_files(graph.graph_def, traced)
         module = tf.Module()
         module.root = root
         tf.saved_model.save(module, str(folder), signatures=dict(traced))
@@ -101,3 +111,50 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     outputs = tuple(sorted(signature.structured_outputs))
     shipped = Signature(key, inputs, outputs, function)
     return Loaded("tf.saved_model", (shipped,), save, keep_alive=root)
+
+
+def _loaded_v1(graph: Graph1, key: str) -> Loaded:
+    import tensorflow as tf
+
+    def save(traced: Mapping[str, Any], folder: Path) -> None:
+        module = tf.Module()
+        module.tables = list(graph.tables)
+        tf.saved_model.save(module, str(folder), signatures=dict(traced))
+
+    signature = Signature(key, graph.inputs, graph.outputs, graph.function)
+    return Loaded("tf.compat.v1.saved_model", (signature,), save, keep_alive=graph)
+
+
+def refuse_table_files(graph: Any, traced: Mapping[str, Any]) -> None:
+    """TaskError where a table is read that an asset fills: the converter drops such files."""
+    nodes = [node for node in all_nodes(graph) if node.op.startswith("InitializeTableFromTextFile")]
+    for function in traced.values() if nodes else ():
+        inner = function.get_concrete_function().graph.as_graph_def()
+        if any(node.op.startswith("LookupTable") for node in all_nodes(inner)):
+            raise TaskError(
+                f"a table is filled from a text file ({nodes[0].name!r}), which a .tflite file"
+                " cannot hold: fill it from constants (tf.lookup.KeyValueTensorInitializer)"
+            )
+
+
+# What checkpoints hold beside the weights: an optimizer's state, of TensorFlow 2 and 1.
+_SLOTS = re.compile(
+    r".*\.OPTIMIZER_SLOT.*|(.*/)?_?optimizer/.*"
+    r"|.*/(Adam(_1)?|Momentum|RMSProp(_1)?|Adagrad|Adadelta(_1)?|Ftrl(_1)?)"
+)
+
+
+def weights_size(path: Path) -> int:
+    """Bytes of the variables, by the index of the checkpoint; 0 where there is none to read."""
+    import tensorflow as tf
+
+    try:
+        reader = tf.train.load_checkpoint(str(path / "variables" / "variables"))
+        types, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
+    except Exception:  # TensorFlow says what is wrong when it loads the model
+        return 0
+    return sum(
+        types[name].size * math.prod(shape)
+        for name, shape in shapes.items()
+        if not _SLOTS.fullmatch(name)
+    )
