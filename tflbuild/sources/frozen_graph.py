@@ -16,7 +16,7 @@ from typing import Any
 from tflbuild.errors import TaskError, one_line
 from tflbuild.sources.base import GRAPH, TENSORS, Loaded, Signature, TensorSpec
 from tflbuild.sources.graphdef import caller, spec
-from tflbuild.sources.size import refuse_large
+from tflbuild.sources.size import refuse_large, too_large
 
 NAME = "frozen_graph"
 MODULES: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ def problem(path: str, shown: str) -> str:
         return f"{shown} is part of a SavedModel; it needs `format: saved_model` and the folder"
     if os.path.isdir(path) or not path.endswith((".pb", ".pbtxt")):
         return f"expected a .pb or .pbtxt file, got {shown}"
-    return ""
+    return too_large(path, shown)
 
 
 def files(path: Path) -> tuple[Sequence[tuple[str, Path]], Sequence[Path]]:

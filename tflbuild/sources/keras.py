@@ -16,6 +16,7 @@ from typing import Any
 
 from tflbuild.errors import TaskError, one_line
 from tflbuild.sources.base import GRAPH, TENSORS, Loaded, Signature, Tensors, TensorSpec
+from tflbuild.sources.size import LIMIT, refuse_large
 
 NAME = "keras"
 MODULES: tuple[str, ...] = ("keras", "tf_keras", "h5py")
@@ -53,6 +54,7 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
 def _load_model(path: Path) -> tuple[Any, str]:
     import keras
 
+    refuse_large(weights_size(path), "its weights take")
     writer = _written_by(path)
     try:
         return keras.models.load_model(path, compile=False), "keras"
@@ -85,6 +87,40 @@ def _written_by(path: Path) -> str:
             return version.decode() if isinstance(version, bytes) else str(version)
     except Exception:  # not a file of Keras; zip, zlib and HDF5 have many words for it
         return ""
+
+
+def weights_size(path: Path) -> int:
+    """Bytes of the model's own weights, from the file's headers; 0 where they cannot be read."""
+    import h5py
+
+    try:
+        if not zipfile.is_zipfile(path):
+            with h5py.File(path, "r") as file:
+                return _stored(file.get("model_weights", file))
+        with zipfile.ZipFile(path) as archive:
+            size = max((e.file_size for e in archive.infolist() if e.filename.endswith(".h5")),
+                       default=0)  # fmt: skip
+            if size <= LIMIT:
+                return size
+            try:
+                with archive.open("model.weights.h5") as stream, h5py.File(stream, "r") as file:
+                    return _stored(file)
+            except Exception:  # not what Keras writes: then all of it counts
+                return size
+    except Exception:  # Keras says what is wrong when it loads the file
+        return 0
+
+
+def _stored(group: Any) -> int:
+    """Bytes of all arrays below a group of HDF5, but an optimizer's."""
+    sizes: list[int] = []
+
+    def add(name: str, item: Any) -> None:
+        if hasattr(item, "nbytes") and not name.startswith("optimizer"):
+            sizes.append(int(item.nbytes))
+
+    group.visititems(add)
+    return sum(sizes)
 
 
 def _why_not(error: Exception, here: str, writer: str) -> str:

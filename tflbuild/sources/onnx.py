@@ -15,7 +15,7 @@ from typing import Any
 from tflbuild.errors import TaskError, UsageError, one_line
 from tflbuild.sources.base import ARRAYS, GRAPH, Loaded, Signature, Tensors, TensorSpec
 from tflbuild.sources.extras import need
-from tflbuild.sources.size import refuse_large
+from tflbuild.sources.size import refuse_large, too_large
 from tflbuild.sources.wire import messages, strings
 
 NAME = "onnx"
@@ -30,7 +30,7 @@ REFERENCE = ARRAYS
 def problem(path: str, shown: str) -> str:
     if os.path.isdir(path) or not path.endswith(".onnx"):
         return f"expected a .onnx file, got {shown}"
-    return ""
+    return too_large(path, shown)
 
 
 def files(path: Path) -> tuple[Sequence[tuple[str, Path]], Sequence[Path]]:

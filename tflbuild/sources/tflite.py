@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tflbuild.errors import TaskError, TflbuildError, one_line
 from tflbuild.sources.base import ARRAYS, TFLITE, Loaded, Signature, Tensors, TensorSpec
-from tflbuild.sources.size import refuse_large
+from tflbuild.sources.size import refuse_large, too_large
 
 if TYPE_CHECKING:
     from tflbuild.tflite.read import Subgraph, Tensor, TfliteModel
@@ -36,7 +36,7 @@ def problem(path: str, shown: str) -> str:
         return f"{shown} is a SavedModel; it needs `format: saved_model`"
     if os.path.isdir(path) or not path.endswith(".tflite"):
         return f"expected a .tflite file, got {shown}"
-    return ""
+    return too_large(path, shown)
 
 
 def files(path: Path) -> tuple[Sequence[tuple[str, Path]], Sequence[Path]]:
