@@ -11,13 +11,21 @@ lower:M ─► evaluate:M ┄► convert:M:O ─┬─► validate:M:O ┄┐
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tflbuild.errors import ManifestError
-from tflbuild.manifest.model import Data, FileData, Model, Optimization, RandomData, Workspace
+from tflbuild.manifest.model import (
+    Data,
+    FileData,
+    Model,
+    Optimization,
+    RandomData,
+    Shipped,
+    Workspace,
+)
 from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.sources import FORMATS
 from tflbuild.sources.base import ARRAYS, TFLITE
@@ -166,7 +174,7 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
     """All tasks of one model: 3 and, for each optimization, 2 and 2 for each target."""
     name = model.name
     source = lowering_inputs(workspace.root, model)
-    test_params, test_files = test_data(model)
+    test_params, test_files = data_inputs("test", [parity_data(s) for s in model.signatures])
     form = FORMATS[model.source.format]
     lowering, evaluation = ("lower", "evaluate")
     if form.LOWERED == TFLITE:
@@ -178,7 +186,7 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
              request=source.request, action=lowering),
         Step(f"reference:{name}", "reference", model,
              modules=STAGES[running].MODULES + source.modules,
-             params={**source.params, "test": test_params},
+             params={**source.params, "test": test_params, "sequences": sequences(model)},
              files={**source.files, **test_files}, folders=source.folders,
              request=source.request, action=running),
         Step(f"evaluate:{name}", "evaluate", model, modules=STAGES[evaluation].MODULES,
@@ -212,8 +220,8 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
     source, form = model.source, FORMATS[model.source.format]
     listed, folders = form.files(root / source.path)
     params: dict[str, Any] = {"format": source.format}
-    if source.signature is not None:
-        params["signature"] = source.signature
+    if source.signatures:
+        params["signatures"] = list(source.signatures)
     if source.tags:
         params["tags"] = list(source.tags)
     for path in (*folders, *(path for _, path in listed)):
@@ -226,13 +234,19 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
     return SourceInputs(
         params={
             "source": params,
-            "pins": {
-                pin.name: {"shape": None if pin.shape is None else list(pin.shape),
-                           "dtype": pin.dtype}
-                for pin in model.inputs
-            },
-            "input_order": [pin.name for pin in model.inputs],
-            "output_order": list(model.outputs),
+            "signatures": [
+                {
+                    "name": shipped.name,
+                    "pins": {
+                        pin.name: {"shape": None if pin.shape is None else list(pin.shape),
+                                   "dtype": pin.dtype}
+                        for pin in shipped.inputs
+                    },
+                    "input_order": [pin.name for pin in shipped.inputs],
+                    "output_order": list(shipped.outputs),
+                }
+                for shipped in model.signatures
+            ],
         },
         files={f"source/{name}": relative(path) for name, path in listed},
         folders=tuple(relative(folder) for folder in folders),
@@ -262,7 +276,7 @@ def optimization_steps(
     model: Model,
     optimization: Optimization,
     source: SourceInputs,
-    test_params: Mapping[str, Any],
+    test_params: Sequence[Mapping[str, Any]],
     test_files: Mapping[str, str],
 ) -> list[Step]:
     """convert and validate once for each converter profile, compat and release for each target."""
@@ -278,8 +292,9 @@ def optimization_steps(
             "quantize": optimization.quantize, "io": optimization.io, "profile": profile,
         }  # fmt: skip
         files: dict[str, str] = {}
-        if QUANTIZATIONS[optimization.quantize].CALIBRATES and model.calibration:
-            params["calibration"], files = data_inputs("calibration", model.calibration)
+        if QUANTIZATIONS[optimization.quantize].CALIBRATES:
+            calibration = [s.calibration for s in model.signatures if s.calibration is not None]
+            params["calibration"], files = data_inputs("calibration", calibration)
         convert_task, validate_task = f"convert:{pair}", f"validate:{pair}"
         conversion = "adopt" if FORMATS[model.source.format].LOWERED == TFLITE else "convert"
         steps.append(Step(
@@ -292,8 +307,14 @@ def optimization_steps(
             validate_task, "validate", model, optimization, modules=validate.MODULES,
             params={
                 "test": test_params,
-                "data": _data_name(model),
-                "metrics": [{"name": m.name, "output": m.output} for m in model.metrics],
+                "sequences": sequences(model),
+                "signatures": [
+                    {
+                        "data": _data_name(shipped),
+                        "metrics": [{"name": m.name, "output": m.output} for m in shipped.metrics],
+                    }
+                    for shipped in model.signatures
+                ],
             },
             files=test_files,
             ports=(
@@ -320,8 +341,20 @@ def optimization_steps(
     return steps
 
 
-def data_inputs(prefix: str, data: Data) -> tuple[dict[str, Any], dict[str, str]]:
-    """Key parameters and keyed files of declared data."""
+def data_inputs(
+    prefix: str, declared: Sequence[Data]
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Key parameters and keyed files of the declared data of each signature."""
+    params: list[dict[str, Any]] = []
+    files: dict[str, str] = {}
+    for index, data in enumerate(declared):
+        own, its_files = _data_inputs(f"{prefix}.{index}", data, labelled=prefix == "test")
+        params.append(own)
+        files |= its_files
+    return params, files
+
+
+def _data_inputs(prefix: str, data: Data, labelled: bool) -> tuple[dict[str, Any], dict[str, str]]:
     if isinstance(data, RandomData):
         return {
             "kind": "random", "seed": data.seed, "samples": data.samples,
@@ -336,7 +369,7 @@ def data_inputs(prefix: str, data: Data) -> tuple[dict[str, Any], dict[str, str]
         params["kind"] = "npy"
         params["arrays"] = sorted(name for name, _ in data.npy)
         files.update({f"{prefix}.npy.{name}": path for name, path in data.npy})
-    if data.labels is not None and prefix == "test":
+    if data.labels is not None and labelled:
         params["labels"] = True
         params["label_key"] = data.labels.key
         if data.labels.key is None:
@@ -344,22 +377,26 @@ def data_inputs(prefix: str, data: Data) -> tuple[dict[str, Any], dict[str, str]
     return params, files
 
 
-def parity_data(model: Model) -> Data:
+def parity_data(shipped: Shipped) -> Data:
     """What parity is measured on: the test data, else real calibration data, else random data
     in the range of the declared calibration."""
-    if model.test is not None:
-        return model.test
-    if isinstance(model.calibration, RandomData):  # the same range, other samples
-        return replace(model.calibration, seed=model.calibration.seed + 1)
-    return model.calibration if model.calibration is not None else RandomData()
+    if shipped.test is not None:
+        return shipped.test
+    if isinstance(shipped.calibration, RandomData):  # the same range, other samples
+        return replace(shipped.calibration, seed=shipped.calibration.seed + 1)
+    return shipped.calibration if shipped.calibration is not None else RandomData()
 
 
-def test_data(model: Model) -> tuple[dict[str, Any], dict[str, str]]:
-    return data_inputs("test", parity_data(model))
+def sequences(model: Model) -> list[dict[str, Any] | None]:
+    """How state is run on in tests, by signature."""
+    return [
+        None if s.sequence is None else {"reset": s.sequence.reset, "length": s.sequence.length}
+        for s in model.signatures
+    ]
 
 
-def _data_name(model: Model) -> str:
-    data = parity_data(model)
+def _data_name(shipped: Shipped) -> str:
+    data = parity_data(shipped)
     if not isinstance(data, FileData):
         return "random"
-    return "test" if model.test is not None else "calibration"
+    return "test" if shipped.test is not None else "calibration"

@@ -140,7 +140,8 @@ def _path(
 
 def _reads(model: Model) -> list[str]:
     paths = [model.source.path]
-    for data in (model.calibration, parity_data(model)):
+    declared = [d for s in model.signatures for d in (s.calibration, parity_data(s))]
+    for data in declared:
         if isinstance(data, FileData):
             paths += [data.npz] if data.npz else []
             paths += [path for _, path in data.npy]

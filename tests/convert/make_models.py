@@ -156,6 +156,42 @@ def counter(folder: Path) -> None:
 
 
 @model
+def speech(folder: Path) -> None:
+    """Two signatures that share a weight; three inputs, named in another order than they sort."""
+    module = tf.Module()
+    module.shared = tf.Variable(weights(48, 48))
+    module.head = tf.Variable(weights(48, 5, seed=1))
+
+    def encode(wave: Any, gain: Any, bias: Any) -> Any:
+        return {"code": tf.nn.relu((wave * gain + bias) @ module.shared), "gained": wave * gain}
+
+    def decode(code: Any) -> Any:
+        return {"scores": tf.nn.softmax(tf.nn.relu(code @ module.shared) @ module.head)}
+
+    row = (1, 48)
+    functions = {
+        "encode": tf.function(
+            encode, input_signature=[Spec(row, name=n) for n in ("wave", "gain", "bias")]
+        ),
+        "decode": tf.function(decode, input_signature=[Spec(row, name="code")]),
+        "abandoned": tf.function(lambda x: {"y": x}, input_signature=[Spec(row, name="x")]),
+    }
+    tf.saved_model.save(module, str(folder / "speech"), signatures=functions)
+
+
+@model
+def smoother(folder: Path) -> None:
+    """Keeps half of what it has seen: state that begins at nought."""
+    kept, w = tf.Variable(tf.zeros((1, 32))), tf.Variable(weights(32, 32))
+
+    def call(x: Any) -> Any:
+        kept.assign(0.5 * kept + x)
+        return {"y": kept @ w}
+
+    save(folder / "smoother", call, Spec((1, 32), name="x"), kept=kept, w=w)
+
+
+@model
 def qat(folder: Path) -> None:
     """Quantization-aware: FakeQuant on weights and activations, two inputs in another order
     than their names."""

@@ -105,7 +105,7 @@ def test_names_order_and_values_survive_without_tensorflow(workspace: WorkspaceF
     report = workspace.report("int8/asis/validate.json")["measured"]
     assert report["parity"][0]["equal"]
     assert report["parity"][0]["kind"] == "float"
-    assert report["saturated"] == {"x_int8": 0.25}
+    assert report["signatures"][0]["saturated"] == {"x_int8": 0.25}
     conversion = workspace.report("int8/asis/validate.json")["conversion"]
     assert (conversion["route"], conversion["entry"]) == ("tflite", "none")
     assert workspace.report("int8/evaluate.json")["lowering"]["loader"] == "ai_edge_litert"
@@ -133,8 +133,8 @@ def test_needs_no_tensorflow(workspace: WorkspaceFolder) -> None:
 
 
 BAD = {
-    "two": (signed("one", "two"), "", "has the signatures .*name the one to ship"),
-    "near": (signed("predict"), ", signature: predikt", r"has \['predict'\]; did you mean 'pre"),
+    "two": (signed("one", "two"), "", "has the signatures .*name those to ship"),
+    "near": (signed("predict"), ", signature: predikt", "; did you mean .predict"),
     "none": (int8_file(), ", signature: serve", "has none at all; remove source.signature"),
     "short": (signed("one")[:200], "", "not a sound .tflite file"),
     "junk": (b"<html>404 Not Found</html>", "", "not a sound .tflite file"),
@@ -159,7 +159,7 @@ def test_wrong_files_are_one_line(workspace: WorkspaceFolder) -> None:
             assert re.search(says, reasons[f"{stage}:{name}"]), reasons[f"{stage}:{name}"]
             assert "\n" not in reasons[f"{stage}:{name}"]
     assert re.search(
-        r"^tflbuild.yaml:\d+:\d+: input 'x' of the file has .* \['\?', 4\], .*remove the pin",
+        r"^tflbuild.yaml:\d+:\d+: input 'x' of the file has .* \[\?, 4\], .*remove the pin",
         reasons["lower:pinned"],
     )
 

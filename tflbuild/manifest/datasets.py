@@ -10,16 +10,18 @@ from tflbuild.manifest.nodes import entries, get
 from tflbuild.manifest.yamlfile import Node
 
 
-def build_data(model: ModelNodes, use: str) -> Data | None:
-    """Declared data (`use`: "calibration" or "test"), or None."""
-    node = get(model.tree, "data", use)
+def build_data(model: ModelNodes, use: str, signature: str | None = None) -> Data | None:
+    """Declared data (`use`: "calibration" or "test") of the model, or of one of its signatures;
+    None where there is none."""
+    keys = ("data", use) if signature is None else ("data", "signatures", signature, use)
+    node = get(model.tree, *keys)
     if node is None:
         return None
     kinds = [k for k in ("npz", "npy", "random") if get(node, k) is not None]
     if len(kinds) != 1:
         more = [f"{k} at {entries(node)[k].key_position}" for k in kinds]
         says = f"got {', '.join(more)}; null removes a default" if kinds else "got none"
-        model.problem(f"data.{use} is one of npz, npy and random; {says}", node)
+        model.problem(f"{'.'.join(keys)} is one of npz, npy and random; {says}", node)
         return None
     samples, labels = get(node, "samples"), get(node, "labels")
     if kinds == ["random"]:

@@ -12,6 +12,8 @@ from tflbuild.errors import Position
 
 Shape = tuple[int | None, ...]  # None: a dynamic dimension
 
+_OF_SIGNATURES = ("source.signatures.", "data.signatures.", "validate.signatures.")
+
 
 @dataclass(frozen=True)
 class Source:
@@ -19,7 +21,7 @@ class Source:
 
     format: str
     path: str = ""
-    signature: str | None = None  # None: the format's default
+    signatures: tuple[str, ...] = ()  # those to ship; empty: the format's default
     tags: tuple[str, ...] = ()
 
 
@@ -114,25 +116,55 @@ class MetricLimits:
 
 
 @dataclass(frozen=True)
+class Sequence:
+    """Samples in order are steps of sequences, between which a stateful model goes on.
+
+    `reset` "each": all state begins anew with every sequence of `length` samples, in source and
+    file; "never": all samples are one sequence.
+    """
+
+    reset: str = "each"
+    length: int = 1
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """One signature to ship, and what the manifest says of it. `name` None: the source's own."""
+
+    name: str | None = None
+    inputs: tuple[InputPin, ...] = ()
+    outputs: tuple[str, ...] = ()  # the positional order asked for; empty: the source's
+    calibration: Data | None = None
+    test: Data | None = None
+    parity: ParityLimits = field(default_factory=ParityLimits)
+    metrics: tuple[MetricLimits, ...] = ()
+    sequence: Sequence | None = None  # None: the file's own state begins anew with each call
+
+
+@dataclass(frozen=True)
 class Model:
     name: str
     source: Source
     optimizations: tuple[Optimization, ...]  # in the manifest's order
     targets: tuple[str, ...]
-    inputs: tuple[InputPin, ...] = ()
-    outputs: tuple[str, ...] = ()  # the positional order asked for; empty: the source's
-    calibration: Data | None = None
-    test: Data | None = None
+    signatures: tuple[Shipped, ...] = (Shipped(),)  # in the manifest's order
     evaluate: EvaluateLimits = field(default_factory=EvaluateLimits)
-    parity: ParityLimits = field(default_factory=ParityLimits)
-    metrics: tuple[MetricLimits, ...] = ()
     timeout: float = 1800.0  # seconds an action of this model may take
     # Where the manifest says it; not part of what it says, so not compared.
     position: Position = field(default=Position("", 0, 0), compare=False)
     positions: dict[str, Position] = field(default_factory=dict, compare=False, hash=False)
 
     def position_of(self, key: str) -> Position:
-        """The place of a dotted key of this model ("source.path"), else the model's own."""
+        """The place of a dotted key of this model ("source.path"), else the model's own.
+
+        What is not said of a signature (`source.signatures.NAME.inputs`) may be said of the
+        model (`inputs`).
+        """
+        if key not in self.positions and key.startswith(_OF_SIGNATURES):
+            for shipped in self.signatures:
+                for where in _OF_SIGNATURES:
+                    if key.startswith(f"{where}{shipped.name}."):
+                        key = key.removeprefix(f"{where}{shipped.name}.")
         return self.positions.get(key, self.position)
 
 

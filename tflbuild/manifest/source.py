@@ -40,9 +40,16 @@ def build_source(model: ModelNodes) -> Source:
     return Source(
         name,
         path="" if path is None else _path(model, path, form),
-        signature=text(taken("signature")),
+        signatures=_signatures(taken("signature"), taken("signatures")),
         tags=strings(taken("tags")),
     )
+
+
+def _signatures(one: Node | None, several: Node | None) -> tuple[str, ...]:
+    if several is not None and entries(several):
+        return tuple(entries(several))
+    name = text(one)
+    return () if name is None else (name,)
 
 
 def _path(model: ModelNodes, node: Node, form: Format) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
+
+from tflbuild.errors import TaskError
 
 Tensors = dict[str, Any]  # tensors by signature key
 
@@ -14,7 +17,7 @@ GRAPH = "graph"  # it traces `function`; TensorFlow's converter takes the graph
 TFLITE = "tflite"  # `to_tflite` gives a file; nothing is traced
 # What runs the source for reference (Format.REFERENCE).
 TENSORS = "tensors"  # `function`, in TensorFlow
-ARRAYS = "arrays"  # `arrays`, by a runtime of its own, without TensorFlow
+ARRAYS = "arrays"  # `run`, by a runtime of its own, without TensorFlow
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,15 @@ class Signature:
 
     `function` takes TensorFlow tensors by input name and gives them by output name; it may be
     traced. `inputs` and `outputs` are in the source's own positional order (sorted keys where it
-    has none). `arrays` runs the source by a framework that is not TensorFlow: NumPy arrays in
-    and out, one complete input a call.
+    has none). `run` is there where the source's own framework is not TensorFlow: it takes and
+    gives NumPy arrays by name, and the reference is computed by it.
     """
 
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...]
     function: Callable[[Tensors], Tensors]
-    arrays: Callable[[Tensors], Tensors] | None = None
+    run: Callable[[Tensors], Tensors] | None = None
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,8 @@ class Loaded:
     `signatures`: those to ship, in their order. `save` writes a SavedModel of traced functions
     by signature key (`keras` needs its own way); `keep_alive` holds what functions refer to
     weakly. `to_tflite` is there where LOWERED is TFLITE: it gives the bytes of a file for the
-    pinned inputs of each signature, inputs and outputs in the signature's order; then `function`
-    and `save` are not used.
+    pinned inputs of each signature, inputs and outputs in their order; then `function` and `save`
+    are not called, and each signature has a `run`.
     """
 
     loader: str
@@ -60,6 +63,16 @@ class Loaded:
     keep_alive: Any = None
     warnings: tuple[str, ...] = ()  # for the report
     to_tflite: Callable[[Mapping[str, Sequence[TensorSpec]]], bytes] | None = None
+
+
+def no_signature(name: str, known: Sequence[str]) -> TaskError:
+    """The error for a signature that a source does not have."""
+    near = get_close_matches(name, known, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return TaskError(
+        f"no signature {name!r}; the source has {sorted(known)}{hint}: set source.signature",
+        key="source.signature",
+    )
 
 
 class Format(Protocol):
@@ -85,6 +98,6 @@ class Format(Protocol):
 
     def load(self, path: Path, params: Mapping[str, Any]) -> Loaded:
         """In a child. `params`: the keys of `source`; `pins` (of inputs, by name: shape, dtype),
-        `input_order` and `output_order`, the names that the manifest gives. Raises TaskError with
-        a reason and a remedy."""
+        `input_order` and `output_order`, what the manifest says of the (first) signature. Raises
+        TaskError with a reason and a remedy."""
         ...

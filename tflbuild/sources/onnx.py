@@ -113,7 +113,12 @@ class _Session:
                     f"onnxruntime {runtime.__version__} refuses the model: {one_line(error, 250)}"
                 ) from error
         names = [output.name for output in self._session.get_outputs()]
-        return dict(zip(names, self._session.run(None, dict(arrays)), strict=True))
+        try:
+            return dict(zip(names, self._session.run(None, dict(arrays)), strict=True))
+        except Exception as error:
+            raise TaskError(
+                f"the source itself fails on the test data: {one_line(error)}"
+            ) from error
 
 
 class _Model:

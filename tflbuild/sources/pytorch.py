@@ -60,8 +60,13 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     def run(arrays: Tensors) -> Tensors:
         flat = [torch.from_numpy(arrays[spec.name].copy()) for spec in inputs]
         args, kwargs = _arguments(program, flat)
-        with torch.no_grad():
-            results = torch.utils._pytree.tree_leaves(program_module(*args, **kwargs))
+        try:
+            with torch.no_grad():
+                results = torch.utils._pytree.tree_leaves(program_module(*args, **kwargs))
+        except Exception as error:  # of the program's own checks, too
+            raise TaskError(
+                f"the source itself fails on the test data: {one_line(error)}"
+            ) from error
         return {n: t.numpy(force=True) for n, t in zip(outputs, results, strict=True)}
 
     def to_tflite(pinned: Mapping[str, Sequence[TensorSpec]]) -> bytes:
@@ -77,7 +82,9 @@ def convert(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> by
     """litert-torch's float file of a module. Raises TaskError."""
     litert_torch = need("litert_torch", NAME)
     try:
-        model = litert_torch.convert(module, args, sample_kwargs=dict(kwargs) or None)
+        model = litert_torch.convert(
+            module, args, sample_kwargs=dict(kwargs) or None, enable_x64=True
+        )
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.tflite"
             model.export(str(file))

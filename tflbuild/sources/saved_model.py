@@ -6,19 +6,26 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from tflbuild.errors import TaskError, UsageError, one_line
 from tflbuild.frozen import all_nodes
-from tflbuild.sources.base import GRAPH, TENSORS, Loaded, Signature, Tensors, TensorSpec
-from tflbuild.sources.saved_model_v1 import Graph1, load_graph, needs_a_session
+from tflbuild.sources.base import (
+    GRAPH,
+    TENSORS,
+    Loaded,
+    Signature,
+    Tensors,
+    TensorSpec,
+    no_signature,
+)
+from tflbuild.sources.saved_model_v1 import load_graph, needs_a_session
 from tflbuild.sources.size import refuse_large
 
 NAME = "saved_model"
 MODULES: tuple[str, ...] = ("tf_keras",)
-KEYS: tuple[str, ...] = ("path", "signature", "tags")
+KEYS: tuple[str, ...] = ("path", "signature", "signatures", "tags")
 EXAMPLE = "FOLDER"
 FOLDER = True
 LOWERED = GRAPH
@@ -61,44 +68,46 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     import tf_keras  # noqa: F401  registers the optimizers that Keras-2 SavedModels hold
     from tensorflow.python.saved_model import loader_impl
 
-    key, tags = params.get("signature", "serving_default"), list(params.get("tags", ["serve"]))
+    wanted = params.get("signatures") or ["serving_default"]
+    tags = list(params.get("tags", ["serve"]))
     try:
         proto = loader_impl.parse_saved_model(str(path))
     except Exception as error:
         raise TaskError(f"not a readable SavedModel: {one_line(error)}") from error
-    known = [sorted(graph.meta_info_def.tags) for graph in proto.meta_graphs]
-    if sorted(tags) not in known:
+    graphs = [sorted(graph.meta_info_def.tags) for graph in proto.meta_graphs]
+    if sorted(tags) not in graphs:
         raise TaskError(
-            f"no graph with tags {tags}; the SavedModel has {known}: set source.tags",
+            f"no graph with tags {tags}; the SavedModel has {graphs}: set source.tags",
             key="source.tags",
         )
-    graph = proto.meta_graphs[known.index(sorted(tags))]
-    if key not in graph.signature_def:
-        names = sorted(k for k in graph.signature_def if not k.startswith("__"))
-        near = get_close_matches(key, names, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise TaskError(
-            f"no signature {key!r}; the SavedModel has {names}{hint}: set source.signature",
-            key="source.signature",
-        )
+    graph = proto.meta_graphs[graphs.index(sorted(tags))]
+    known = [key for key in graph.signature_def if not key.startswith("__")]
+    for key in wanted:
+        if key not in known:
+            raise no_signature(key, known)
     refuse_large(weights_size(path), "its weights take")
-    if needs_a_session(graph, key):
-        return _loaded_v1(load_graph(path, tags, graph, key), key)
+    if any(needs_a_session(graph, key) for key in wanted):
+        return _loaded_v1(path, tags, graph, wanted)
     try:
         root = tf.saved_model.load(str(path), tags=tags)
     except Exception as error:
         raise TaskError(f"TensorFlow cannot load the SavedModel: {one_line(error)}") from error
-    signature = root.signatures[key]
-    specs = signature.structured_input_signature[1]
-
-    def function(tensors: Tensors) -> Tensors:
-        return dict(signature(**tensors))
 
     def save(traced: Mapping[str, Any], folder: Path) -> None:
         refuse_table_files(graph.graph_def, traced)
         module = tf.Module()
         module.root = root
         tf.saved_model.save(module, str(folder), signatures=dict(traced))
+
+    signatures = tuple(_signature(key, root.signatures[key]) for key in wanted)
+    return Loaded("tf.saved_model", signatures, save, keep_alive=root)
+
+
+def _signature(key: str, loaded: Any) -> Signature:
+    specs = loaded.structured_input_signature[1]
+
+    def function(tensors: Tensors) -> Tensors:
+        return dict(loaded(**tensors))
 
     inputs = tuple(
         TensorSpec(
@@ -108,21 +117,24 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
         )
         for name in sorted(specs)
     )
-    outputs = tuple(sorted(signature.structured_outputs))
-    shipped = Signature(key, inputs, outputs, function)
-    return Loaded("tf.saved_model", (shipped,), save, keep_alive=root)
+    return Signature(key, inputs, tuple(sorted(loaded.structured_outputs)), function)
 
 
-def _loaded_v1(graph: Graph1, key: str) -> Loaded:
+def _loaded_v1(path: Path, tags: Sequence[str], graph: Any, wanted: Sequence[str]) -> Loaded:
     import tensorflow as tf
+
+    found = [load_graph(path, tags, graph, key) for key in wanted]
 
     def save(traced: Mapping[str, Any], folder: Path) -> None:
         module = tf.Module()
-        module.tables = list(graph.tables)
+        module.tables = [table for one in found for table in one.tables]
         tf.saved_model.save(module, str(folder), signatures=dict(traced))
 
-    signature = Signature(key, graph.inputs, graph.outputs, graph.function)
-    return Loaded("tf.compat.v1.saved_model", (signature,), save, keep_alive=graph)
+    signatures = tuple(
+        Signature(key, one.inputs, one.outputs, one.function)
+        for key, one in zip(wanted, found, strict=True)
+    )
+    return Loaded("tf.compat.v1.saved_model", signatures, save, keep_alive=found)
 
 
 def refuse_table_files(graph: Any, traced: Mapping[str, Any]) -> None:

@@ -8,27 +8,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tflbuild.data import shape_text
 from tflbuild.errors import TaskError, TflbuildError, one_line
-from tflbuild.sources.base import ARRAYS, TFLITE, Loaded, Signature, Tensors, TensorSpec
+from tflbuild.sources.base import (
+    ARRAYS,
+    TFLITE,
+    Loaded,
+    Signature,
+    Tensors,
+    TensorSpec,
+    no_signature,
+)
 from tflbuild.sources.size import refuse_large, too_large
 
 if TYPE_CHECKING:
     from tflbuild.tflite.read import Subgraph, Tensor, TfliteModel
+    from tflbuild.tflite.signature import Interface, IOTensor
 
 NAME = "tflite"
 MODULES: tuple[str, ...] = ("ai_edge_litert", "flatbuffers")
-KEYS: tuple[str, ...] = ("path", "signature")
+KEYS: tuple[str, ...] = ("path", "signature", "signatures")
 EXAMPLE = "FILE.tflite"
 FOLDER = False
 LOWERED = TFLITE
 REFERENCE = ARRAYS
 
 UNSIGNED = "serving_default"  # the signature that a file without one gets
-Pairs = Sequence[tuple[str, int]]  # (name, tensor), in positional order
 
 
 def problem(path: str, shown: str) -> str:
@@ -47,28 +55,35 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     refuse_large(path.stat().st_size, "the file has")
     data = path.read_bytes()
     model = _read(data)
-    key, inputs, outputs = _interface(model, params.get("signature"))
-    main = model.subgraphs[0]
-    signature = Signature(
-        key or UNSIGNED,
-        tuple(_spec(name, main.tensors[index]) for name, index in inputs),
-        tuple(name for name, _ in outputs),
-        _no_graph,
-        _Runner(path, main, inputs, outputs),
-    )
+    signatures = []
+    for found in _interfaces(model, params.get("signatures")):
+        graph = model.subgraphs[found.subgraph]
+        signatures.append(
+            Signature(
+                found.signature,
+                tuple(_spec(io.name, graph.tensors[io.tensor]) for io in found.inputs),
+                tuple(io.name for io in found.outputs),
+                _no_graph,
+                _Runner(path, graph, found, bool(model.signatures)),
+            )
+        )
 
     def to_tflite(pinned: Mapping[str, Sequence[TensorSpec]]) -> bytes:
-        for spec, own in zip(pinned[signature.name], signature.inputs, strict=True):
-            if spec.shape != own.shape:
-                raise TaskError(
-                    f"input {spec.name!r} of the file has the shape"
-                    f" {['?' if d is None else d for d in own.shape or ()]}, and the shapes of a"
-                    " finished file are not changed: remove the pin",
-                    key=f"inputs.{spec.name}",
-                )
+        for signature in signatures:
+            _refuse_pins(pinned[signature.name], signature.inputs)
         return data
 
-    return Loaded("ai_edge_litert", (signature,), _no_save, to_tflite=to_tflite)
+    return Loaded("ai_edge_litert", tuple(signatures), _no_save, to_tflite=to_tflite)
+
+
+def _refuse_pins(pinned: Sequence[TensorSpec], have: Sequence[TensorSpec]) -> None:
+    for spec, own in zip(pinned, have, strict=True):
+        if spec.shape != own.shape:
+            raise TaskError(
+                f"input {spec.name!r} of the file has the shape {shape_text(own.shape or ())}, and"
+                " the shapes of a finished file are not changed: remove the pin",
+                key=f"inputs.{spec.name}",
+            )
 
 
 def _read(data: bytes) -> TfliteModel:
@@ -80,48 +95,48 @@ def _read(data: bytes) -> TfliteModel:
         raise TaskError(f"it is not a sound .tflite file: {one_line(error, 200)}") from error
 
 
-def _interface(model: TfliteModel, wanted: str | None) -> tuple[str, Pairs, Pairs]:
-    """Signature key ("" where the file has none), inputs and outputs. Raises TaskError."""
-    from tflbuild.tflite.signature import interface_of
+def _interfaces(model: TfliteModel, wanted: Sequence[str] | None) -> Sequence[Interface]:
+    """The signatures that ship: those that are named, else the only one, or what the tensors of
+    a file without signature say. Raises TaskError."""
+    from tflbuild.tflite.signature import Interface, check_interface, interface_of
 
     main, keys = model.subgraphs[0], [s.key for s in model.signatures]
     if not keys:
-        if wanted is not None:
+        if wanted:
             raise TaskError(
-                f"no signature {wanted!r}: the file has none at all; remove source.signature",
+                f"no signature {wanted[0]!r}: the file has none at all; remove source.signature",
                 key="source.signature",
             )
-        return "", _named(main, main.inputs, "input"), _named(main, main.outputs, "output")
-    if wanted is None and len(keys) > 1:
+        inputs, outputs = _named(main, main.inputs, "input"), _named(main, main.outputs, "output")
+        return [Interface(UNSIGNED, inputs, outputs)]
+    if not wanted and len(keys) > 1:
         raise TaskError(
-            f"the file has the signatures {keys}: name the one to ship, source.signature"
+            f"the file has the signatures {keys}: name those to ship, source.signature or"
+            " source.signatures"
         )
-    if wanted is not None and wanted not in keys:
-        near = get_close_matches(wanted, keys, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise TaskError(
-            f"no signature {wanted!r}; the file has {keys}{hint}", key="source.signature"
-        )
-    chosen = next(s for s in model.signatures if wanted in (None, s.key))
-    if chosen.subgraph != 0 or keys.count(chosen.key) > 1:
-        raise TaskError(
-            f"signature {chosen.key!r} is that of subgraph {chosen.subgraph}, or not the only one"
-            " of its name: it cannot be shipped alone",
-            key="source.signature" if wanted else "",
-        )
+    for key in wanted or ():
+        if key not in keys:
+            raise no_signature(key, keys)
     try:
-        found = interface_of(model, chosen.key)
+        found = [interface_of(model, key) for key in wanted or keys]
+        for interface in found:
+            check_interface(interface, model)
     except TflbuildError as error:
         raise TaskError(f"the file's signature is not sound: {one_line(error)}") from error
-    return (
-        found.signature,
-        [(io.name, io.tensor) for io in found.inputs],
-        [(io.name, io.tensor) for io in found.outputs],
-    )
+    if 0 not in [interface.subgraph for interface in found]:
+        main_keys = [s.key for s in model.signatures if s.subgraph == 0]
+        raise TaskError(
+            f"signature {found[0].signature!r} is not that of the file's main subgraph, and cannot"
+            f" be shipped without {main_keys}: name both, source.signatures",
+            key="source.signature",
+        )
+    return found
 
 
-def _named(main: Subgraph, indexes: Sequence[int], what: str) -> Pairs:
+def _named(main: Subgraph, indexes: Sequence[int], what: str) -> tuple[IOTensor, ...]:
     """Names for the inputs or outputs of a file without signature: those of its tensors."""
+    from tflbuild.tflite.signature import IOTensor
+
     plain = [main.tensors[index].name for index in indexes]
     short = [name.removesuffix(":0") for name in plain]
     names = short if len(set(short)) == len(short) else plain
@@ -133,7 +148,7 @@ def _named(main: Subgraph, indexes: Sequence[int], what: str) -> Pairs:
             count += 1
             name = f"{stem}_{count}"
         taken.append(name)
-    return list(zip(taken, indexes, strict=True))
+    return tuple(IOTensor(name, index) for name, index in zip(taken, indexes, strict=True))
 
 
 def _spec(name: str, tensor: Tensor) -> TensorSpec:
@@ -158,10 +173,9 @@ def _no_save(traced: Mapping[str, Any], folder: Path) -> None:
 class _Runner:
     """The file as it came, in the LiteRT interpreter; it is opened by the first call."""
 
-    def __init__(self, path: Path, main: Subgraph, inputs: Pairs, outputs: Pairs) -> None:
-        self._path, self._main = path, main
-        self._inputs, self._outputs = inputs, outputs
-        self._stateful = any(tensor.is_variable for tensor in main.tensors)
+    def __init__(self, path: Path, graph: Subgraph, interface: Interface, signed: bool) -> None:
+        self._path, self._graph, self._interface, self._signed = path, graph, interface, signed
+        self._stateful = any(tensor.is_variable for tensor in graph.tensors)
         self._interpreter: Any = None
 
     def __call__(self, arrays: Tensors) -> Tensors:
@@ -180,31 +194,42 @@ class _Runner:
             raise TaskError(f"the LiteRT interpreter failed: {one_line(error)}") from error
 
     def _run(self, arrays: Tensors) -> Tensors:
-        import numpy as np
-
-        interpreter, tensors = self._interpreter, self._main.tensors
-        current = {entry["index"]: entry["shape"] for entry in interpreter.get_input_details()}
-        for name, index in self._inputs:
-            if list(current[index]) != list(arrays[name].shape):
-                interpreter.resize_tensor_input(index, arrays[name].shape, strict=True)
-        interpreter.allocate_tensors()
-        for name, index in self._inputs:
-            array, tensor = arrays[name], tensors[index]
-            if array.dtype.kind == "U":
-                array = np.char.encode(array, "utf-8")
-            if _is_quantized(tensor):
-                array = _stored(array, tensor)
-            interpreter.set_tensor(index, array)
+        """One call, from state that begins anew."""
+        feed = {}
+        for io in self._interface.inputs:
+            array, tensor = arrays[io.name], self._graph.tensors[io.tensor]
+            feed[io.name] = _stored(array, tensor) if _is_quantized(tensor) else _plain(array)
         if self._stateful:
-            interpreter.reset_all_variables()
-        interpreter.invoke()
+            self._interpreter.reset_all_variables()
+        found = self._signature_run(feed) if self._signed else self._plain_run(feed)
         results = {}
-        for name, index in self._outputs:
-            result = interpreter.get_tensor(index)
-            results[name] = (
-                _real(result, tensors[index]) if _is_quantized(tensors[index]) else result
-            )
+        for io in self._interface.outputs:
+            array, tensor = found[io.name], self._graph.tensors[io.tensor]
+            results[io.name] = _real(array, tensor) if _is_quantized(tensor) else array.copy()
         return results
+
+    def _signature_run(self, feed: Tensors) -> Tensors:
+        found: Tensors = self._interpreter.get_signature_runner(self._interface.signature)(**feed)
+        return found
+
+    def _plain_run(self, feed: Tensors) -> Tensors:
+        """By tensors, for a file without signature."""
+        interpreter = self._interpreter
+        current = {entry["index"]: entry["shape"] for entry in interpreter.get_input_details()}
+        for io in self._interface.inputs:
+            if list(current[io.tensor]) != list(feed[io.name].shape):
+                interpreter.resize_tensor_input(io.tensor, feed[io.name].shape, strict=True)
+        interpreter.allocate_tensors()
+        for io in self._interface.inputs:
+            interpreter.set_tensor(io.tensor, feed[io.name])
+        interpreter.invoke()
+        return {io.name: interpreter.get_tensor(io.tensor) for io in self._interface.outputs}
+
+
+def _plain(array: Any) -> Any:
+    import numpy as np
+
+    return np.char.encode(array, "utf-8") if array.dtype.kind == "U" else array
 
 
 def _stored(array: Any, tensor: Tensor) -> Any:

@@ -6,7 +6,7 @@ for) and `convert.json` (converter entry, quantization counts, calibration range
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tflbuild import data
@@ -16,7 +16,7 @@ from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.stages import lower
 from tflbuild.stages.base import Request
 
-VERSION = 2
+VERSION = 3
 MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "tf"
 
@@ -38,14 +38,17 @@ def run(request: Request) -> None:
             "quantize: qat needs a model of quantization-aware training (FakeQuant ops);"
             " this graph has none: use quantize: int8 with calibration data"
         )
-    samples = None
+    samples = []
     if quantization.CALIBRATES:
-        files = request.files("calibration")
-        samples = data.load(
-            params["calibration"], files, lowered.interface["inputs"], "calibration"
-        )
+        samples = [
+            data.load(
+                params["calibration"][index], request.files(f"calibration.{index}"),
+                signature["inputs"], "calibration",
+            )
+            for index, signature in enumerate(lowered.signatures)
+        ]  # fmt: skip
     converter = make_converter(lowered)
-    calibration = _generator(lowered, samples) if samples is not None else None
+    calibration = _generator(lowered, samples) if samples else None
     quantization.configure(converter, params["io"], calibration)
     raw = run_converter(converter)
     released = finish(lowered, raw)
@@ -53,14 +56,18 @@ def run(request: Request) -> None:
     report["route"] = "saved_model" if not lowered.frozen else "frozen"
     report["entry"] = lowered.entry
     report["size"] = len(released)
-    if samples is not None:
-        report["calibration"] = {
-            "samples": samples.count,
-            "representative": samples.representative,
-            "ranges": samples.ranges(),
-        }
-        report["warnings"] += samples.warnings
-        if not samples.representative:
+    if samples:
+        report["calibration"] = [
+            {
+                "signature": signature["signature"],
+                "samples": its.count,
+                "representative": its.representative,
+                "ranges": its.ranges(),
+            }
+            for signature, its in zip(lowered.signatures, samples, strict=True)
+        ]
+        report["warnings"] += [warning for its in samples for warning in its.warnings]
+        if not all(its.representative for its in samples):
             report["warnings"].append(NOT_REPRESENTATIVE)
     (request.out / "model.tflite").write_bytes(released)
     request.write_json("convert.json", report)
@@ -85,12 +92,12 @@ def open_lowered(request: Request) -> Lowered:
 
 
 def finish(lowered: Lowered, raw: bytes) -> bytes:
-    """The converter's bytes with our signature, names, order and alignment."""
+    """The converter's bytes with our signatures, names, order and alignment."""
     from tflbuild.tflite.signature import Interface, IOTensor
     from tflbuild.tflite.write import rewrite
 
-    interface = bind(lowered, raw, Interface, IOTensor)
-    return bytes(rewrite(give_ranks(raw, lowered, interface), interface=interface))
+    interfaces = bind(lowered, raw, Interface, IOTensor)
+    return bytes(rewrite(give_ranks(raw, lowered, interfaces), interfaces=interfaces))
 
 
 def check(released: bytes, lowered: Lowered, params: Any) -> dict[str, Any]:
@@ -103,18 +110,18 @@ def check(released: bytes, lowered: Lowered, params: Any) -> dict[str, Any]:
     from tflbuild.tflite.read import buffer_alignment_problems, read_model
 
     model = read_model(released)
-    problems = [
-        *buffer_alignment_problems(released),
-        *weightless_variables(model),
-        *interface_problems(model, lowered.interface),
-        *quantization_problems(
+    problems = [*buffer_alignment_problems(released), *weightless_variables(model)]
+    for signature in lowered.signatures:
+        problems += interface_problems(model, signature)
+        problems += quantization_problems(
             model,
             params["quantize"],
             params["io"],
-            {entry["name"]: entry["dtype"] for entry in lowered.interface["inputs"]},
-            {entry["name"]: entry["dtype"] for entry in lowered.interface["outputs"]},
-        ),
-    ]
+            {entry["name"]: entry["dtype"] for entry in signature["inputs"]},
+            {entry["name"]: entry["dtype"] for entry in signature["outputs"]},
+            signature["signature"],
+        )
+    problems = list(dict.fromkeys(problems))
     if problems:
         raise TaskError("the converted file is not what was asked for: " + "; ".join(problems[:4]))
     return {"quantization": quantization_effect(model, params["quantize"]), "warnings": []}
@@ -161,15 +168,16 @@ def shapes_agree(source: list[int | None] | None, released: tuple[int, ...], exa
     )
 
 
-def _generator(lowered: Lowered, samples: data.Samples) -> Any:
-    inputs = lowered.interface["inputs"]
-
+def _generator(lowered: Lowered, samples: Sequence[data.Samples]) -> Any:
     def generate() -> Iterator[Any]:
-        for batch in data.batches(samples, inputs, size=1):
-            # By name where the file has a signature, else in the order given to the converter.
-            if lowered.frozen:
-                yield [batch[e["name"]] for e in inputs]
-            else:
-                yield {e["tensor"]: batch[e["name"]] for e in inputs}
+        for signature, its in zip(lowered.signatures, samples, strict=True):
+            inputs = signature["inputs"]
+            for batch in data.batches(its, inputs, size=1):
+                # By name where the file has a signature, else in the order given to the converter.
+                if lowered.frozen:
+                    yield [batch[e["name"]] for e in inputs]
+                    continue
+                named = {e["tensor"]: batch[e["name"]] for e in inputs}
+                yield named if len(samples) == 1 else (signature["key"], named)
 
     return generate

@@ -36,8 +36,9 @@ def run(request: Request) -> None:
         "problems": [],
         "ops": {"builtin": {}, "select": {}, "custom": {}},
         "dynamic_inputs": [
-            {"name": entry["name"], "shape": entry["shape"]}
-            for entry in lowered.interface["inputs"]
+            {"signature": signature["signature"], "name": entry["name"], "shape": entry["shape"]}
+            for signature in lowered.interface["signatures"]
+            for entry in signature["inputs"]
             if entry["shape"] is None or None in entry["shape"]
         ],
         "quantization_aware": lowered.interface["quantization_aware"],

@@ -6,13 +6,17 @@ Outputs: `lowered.tflite` in its final layout, so that equal models are equal by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from tflbuild.errors import TaskError
 from tflbuild.sources.base import Signature, TensorSpec
 from tflbuild.stages.base import Request
 from tflbuild.stages.lower import load_source, pinned_specs, positional_order
+
+if TYPE_CHECKING:
+    from tflbuild.tflite.read import Subgraph, TfliteModel
+    from tflbuild.tflite.signature import Interface
 
 VERSION = 1
 MODULES: tuple[str, ...] = ("numpy", "flatbuffers", "ai_edge_litert")
@@ -22,72 +26,80 @@ ROUTE = "tflite"
 
 
 def run(request: Request) -> None:
+    from tflbuild.tflite.read import read_model
+    from tflbuild.tflite.write import rewrite
+
     loaded = load_source(request)
     assert loaded.to_tflite is not None
-    pinned = {s.name: _pinned(s, request) for s in loaded.signatures}
-    raw = loaded.to_tflite(pinned)
-    (signature,) = loaded.signatures
-    data, interface = signed(raw, signature, pinned[signature.name], request.params)
+    asked = request.params["signatures"]
+    specs = {}
+    for signature, settings in zip(loaded.signatures, asked, strict=True):
+        pinned = pinned_specs(signature, settings)
+        specs[signature.name] = [TensorSpec(s.name, *pinned[s.name]) for s in signature.inputs]
+    raw = loaded.to_tflite(specs)
+    model = read_model(raw)
+    interfaces = [
+        bound(model, index, signature, settings)
+        for index, (signature, settings) in enumerate(zip(loaded.signatures, asked, strict=True))
+    ]
+    data = rewrite(raw, interfaces=interfaces)
+    final = read_model(data)
+    described = [describe(final, its, specs[its.signature]) for its in interfaces]
     (request.out / "lowered.tflite").write_bytes(data)
-    request.write_json("interface.json", interface)
+    request.write_json("interface.json", {"signatures": described, "quantization_aware": False})
     reason = f"{loaded.loader} gives a file: there is no graph to lower"
     request.write_json("lower.json", {"loader": loaded.loader, "route": ROUTE, "reason": reason})
 
 
-def _pinned(signature: Signature, request: Request) -> list[TensorSpec]:
-    specs = pinned_specs(signature, request.params["pins"])
-    return [TensorSpec(spec.name, *specs[spec.name]) for spec in signature.inputs]
-
-
-def signed(
-    raw: bytes, signature: Signature, specs: Sequence[TensorSpec], params: Any
-) -> tuple[bytes, dict[str, Any]]:
-    """The file with the source's names in the manifest's order, and the interface of it."""
-    from tflbuild.tflite.read import read_model
+def bound(
+    model: TfliteModel, index: int, signature: Signature, settings: Mapping[str, Any]
+) -> Interface:
+    """A signature in the manifest's order, bound by position to its subgraph: the one of its
+    name, in a file with several signatures, else the main one. Raises TaskError."""
     from tflbuild.tflite.signature import Interface, IOTensor
-    from tflbuild.tflite.write import rewrite
 
-    main = read_model(raw).subgraphs[0]
-    inputs = dict(zip((spec.name for spec in specs), main.inputs, strict=False))
-    outputs = dict(zip(signature.outputs, main.outputs, strict=False))
-    if len(inputs) != len(main.inputs) or len(outputs) != len(main.outputs):
+    own = [s.subgraph for s in model.signatures if s.key == signature.name]
+    graph = model.subgraphs[own[0] if own else index]
+    inputs = dict(zip((spec.name for spec in signature.inputs), graph.inputs, strict=False))
+    outputs = dict(zip(signature.outputs, graph.outputs, strict=False))
+    if len(inputs) != len(graph.inputs) or len(outputs) != len(graph.outputs):
         raise TaskError(
-            f"the file has {len(main.inputs)} inputs and {len(main.outputs)} outputs, the source"
-            f" {len(specs)} and {len(signature.outputs)}"
+            f"the file has {len(graph.inputs)} inputs and {len(graph.outputs)} outputs, the source"
+            f" {len(signature.inputs)} and {len(signature.outputs)}"
         )
-    takes, gives = positional_order(signature, params)
-    dtypes = {spec.name: spec.dtype for spec in specs}
-    data = rewrite(
-        raw,
-        interface=Interface(
-            signature.name,
-            tuple(IOTensor(name, inputs[name]) for name in takes),
-            tuple(IOTensor(name, outputs[name]) for name in gives),
-        ),
+    takes, gives = positional_order(signature, settings)
+    return Interface(
+        signature.name,
+        tuple(IOTensor(name, inputs[name]) for name in takes),
+        tuple(IOTensor(name, outputs[name]) for name in gives),
+        graph.index,
     )
-    final = read_model(data).subgraphs[0]
 
-    def entries(names: Sequence[str], indexes: Sequence[int]) -> list[dict[str, Any]]:
-        return [
-            {
-                "name": name,
-                "dtype": dtypes.get(name) if indexes is final.inputs else _real(final, index),
-                "shape": [None if d < 0 else d for d in final.tensors[index].shape_signature],
-                "tensor": final.tensors[index].name,
-            }
-            for name, index in zip(names, indexes, strict=True)
-        ]
 
-    return bytes(data), {
-        "signature": signature.name,
-        "inputs": entries(takes, final.inputs),
-        "outputs": entries(gives, final.outputs),
-        "quantization_aware": False,
+def describe(
+    model: TfliteModel, interface: Interface, specs: Sequence[TensorSpec]
+) -> dict[str, Any]:
+    """A signature as `interface.json` has it."""
+    graph = model.subgraphs[interface.subgraph]
+    dtypes = {spec.name: spec.dtype for spec in specs}
+    return {
+        "key": interface.signature,
+        "signature": interface.signature,
+        "inputs": [_entry(graph, io.name, io.tensor, dtypes[io.name]) for io in interface.inputs],
+        "outputs": [
+            _entry(graph, io.name, io.tensor, _real(graph, io.tensor)) for io in interface.outputs
+        ],
     }
 
 
-def _real(graph: Any, index: int) -> str:
+def _entry(graph: Subgraph, name: str, index: int, dtype: str) -> dict[str, Any]:
+    tensor = graph.tensors[index]
+    shape = [None if size < 0 else size for size in tensor.shape_signature]
+    return {"name": name, "dtype": dtype, "shape": shape, "tensor": tensor.name}
+
+
+def _real(graph: Subgraph, index: int) -> str:
     """What a reader of an output gets: quantized ones as real numbers."""
     tensor = graph.tensors[index]
     integer = tensor.dtype.startswith(("int", "uint"))
-    return "float32" if integer and tensor.quantization is not None else str(tensor.dtype)
+    return "float32" if integer and tensor.quantization is not None else tensor.dtype

@@ -23,8 +23,9 @@ def run(request: Request) -> None:
         "problem": "",
         "problems": [],
         "dynamic_inputs": [
-            {"name": entry["name"], "shape": entry["shape"]}
-            for entry in interface["inputs"]
+            {"signature": signature["signature"], "name": entry["name"], "shape": entry["shape"]}
+            for signature in interface["signatures"]
+            for entry in signature["inputs"]
             if None in entry["shape"]
         ],
         "quantization_aware": interface["quantization_aware"],

@@ -58,14 +58,14 @@ def lower(request: Request) -> None:
     suffer("lower", model.get("do", {}), request)
     model.pop("note", None)
     request.write_json("lowered.pb", model)
-    request.write_json("interface.json", {"do": model.get("do", {}), "inputs": [], "outputs": []})
+    request.write_json("interface.json", {"do": model.get("do", {}), "signatures": []})
     request.write_json("lower.json", {"loader": "fake", "route": "frozen", "reason": ""})
 
 
 def reference(request: Request) -> None:
     model = source(request)
     suffer("reference", model.get("do", {}), request)
-    request.write_json("reference.json", {"outputs": [], "input_ranges": {}})
+    request.write_json("reference.json", {"signatures": []})
     (request.out / "output.0.npy").write_text(str(model["value"]))
 
 
@@ -94,14 +94,14 @@ def validate(request: Request) -> None:
     do = request.read_json("interface.json")["do"]
     suffer("validate", do, request)
     parity = {
-        "output": "y", "kind": "float", "finite": True, "source_finite": True, "constant": False,
-        "equal": False, "sqnr": do.get("sqnr", 120), "cosine": 1.0, "max_abs_error": 0.0,
-        "max_range_error": 0.0,
+        "signature": "s", "output": "y", "kind": "float", "finite": True, "source_finite": True,
+        "constant": False, "equal": False, "sqnr": do.get("sqnr", 120), "cosine": 1.0,
+        "max_abs_error": 0.0, "max_range_error": 0.0,
     }  # fmt: skip
-    real = request.params["data"] != "random"
-    request.write_json(
-        "validate.json", {"representative": real, "parity": [parity], "metrics": {}, "warnings": []}
-    )
+    real = request.params["signatures"][0]["data"] != "random"
+    signatures = [{"signature": "s", "representative": real}]
+    report = {"signatures": signatures, "parity": [parity], "metrics": [], "warnings": []}
+    request.write_json("validate.json", report)
 
 
 def install() -> None:
