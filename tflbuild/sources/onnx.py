@@ -26,6 +26,8 @@ FOLDER = False
 LOWERED = GRAPH
 REFERENCE = ARRAYS
 
+CLOSE = 1e-3  # of the largest value: more is another computation, not another rounding
+
 
 def problem(path: str, shown: str) -> str:
     if os.path.isdir(path) or not path.endswith(".onnx"):
@@ -71,8 +73,9 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     weights = {tensor.name for tensor in proto.graph.initializer}
     inputs = tuple(_spec(onnx, value) for value in proto.graph.input if value.name not in weights)
     outputs = tuple(value.name for value in proto.graph.output)
-    model = _Model(proto, inputs, outputs, params["pins"])
-    signature = Signature("serving_default", inputs, outputs, model.function, _Session(path))
+    session = _Session(path)
+    model = _Model(proto, inputs, outputs, params["pins"], session)
+    signature = Signature("serving_default", inputs, outputs, model.function, session)
     return Loaded(f"onnx {onnx.__version__}", (signature,), model.save, keep_alive=model)
 
 
@@ -130,8 +133,10 @@ class _Model:
         inputs: Sequence[TensorSpec],
         outputs: Sequence[str],
         pins: Mapping[str, Any],
+        session: _Session,
     ) -> None:
         self._proto, self._inputs, self._outputs, self._pins = proto, inputs, outputs, pins
+        self._session = session
         self._shapes: list[tuple[int | None, ...]] = []  # of the outputs
         self._model: Any = None
 
@@ -156,32 +161,83 @@ class _Model:
         tf.saved_model.save(module, str(folder), signatures=dict(traced))
 
     def _convert(self) -> Any:
-        need("tf_keras", NAME)
-        need("onnx_graphsurgeon", NAME)
-        onnx2tf = need("onnx2tf", NAME)
+        """onnx2tf guesses which axes are channels, by shapes among other things. So both of its
+        ways are tried, and the one is taken that gives what onnxruntime gives."""
+        for module in ("tf_keras", "onnx_graphsurgeon", "onnxruntime"):
+            need(module, NAME)
         proto = self._prepared()
-        try:
-            model = onnx2tf.convert(
-                onnx_graph=proto,
-                output_folder_path="onnx2tf",
-                keep_shape_absolutely_input_names=[value.name for value in proto.graph.input],
-                not_use_onnxsim=True,  # it has run
-                disable_model_save=True,
-                non_verbose=True,
-            )
-        except (Exception, SystemExit) as error:
-            free = [spec.name for spec in self._inputs if None in (spec.shape or (None,))]
-            unpinned = [name for name in free if None in self._pinned(name)]
-            remedy = f"; pin the dynamic dimensions of {unpinned} under inputs:" if unpinned else ""
+        images = [
+            v.name for v in proto.graph.input if len(v.type.tensor_type.shape.dim) in (3, 4, 5)
+        ]
+        ways: list[dict[str, Any]] = [{}]
+        if images:
+            ways = [
+                {"keep_ncw_or_nchw_or_ncdhw_input_names": images},  # channels first, as in ONNX
+                {"keep_shape_absolutely_input_names": images},  # no channels: sequences
+            ]
+        feed = self._probe(proto)
+        wanted = self._wanted(feed)
+        failed: BaseException | None = None
+        error = float("inf")
+        for way in ways:
+            try:
+                model = self._by(proto, way)
+            except (Exception, SystemExit) as problem:
+                failed = failed or problem
+                continue
+            error = min(error, _difference(model, feed, wanted))
+            if error < CLOSE:
+                return model
+        version = need("onnx2tf", NAME).__version__
+        if failed is not None:
+            free = [spec.name for spec in self._inputs if None in self._pinned(spec.name)]
+            remedy = f"; pin the dynamic dimensions of {free} under inputs:" if free else ""
             raise TaskError(
-                f"onnx2tf {onnx2tf.__version__} cannot convert it: {_said(error)}{remedy}"
-            ) from error
+                f"onnx2tf {version} cannot convert it: {_said(failed)}{remedy}"
+            ) from failed
+        raise TaskError(
+            f"onnx2tf {version} converts it, but to other numbers than onnxruntime's (by"
+            f" {error:.1%} of the largest): export the model by another way"
+        )
+
+    def _by(self, proto: Any, way: Mapping[str, Any]) -> Any:
+        model = need("onnx2tf", NAME).convert(
+            onnx_graph=proto,
+            output_folder_path="onnx2tf",
+            not_use_onnxsim=True,  # it has run
+            disable_model_save=True,
+            non_verbose=True,
+            **way,
+        )
         if len(model.inputs) != len(self._inputs):
-            raise TaskError(
-                f"onnx2tf dropped inputs that change nothing: of {len(self._inputs)} it kept"
-                f" {len(model.inputs)}; remove them from the model"
+            raise ValueError(
+                f"it drops inputs that change nothing, and keeps {len(model.inputs)} of"
+                f" {len(self._inputs)}"
             )
         return model
+
+    def _probe(self, proto: Any) -> list[Any]:
+        """An input of each kind, in order; dynamic dimensions are 1."""
+        import numpy as np
+
+        draw = np.random.default_rng(0)
+        feed = []
+        for spec in self._inputs:
+            shape = [1 if size is None else size for size in self._pinned(spec.name)]
+            if spec.dtype.startswith("float"):
+                feed.append(draw.normal(0, 1, shape).astype(spec.dtype))
+            else:
+                feed.append(draw.integers(0, 2, shape).astype(spec.dtype))
+        return feed
+
+    def _wanted(self, feed: list[Any]) -> list[Any] | None:
+        """onnxruntime's outputs; None where it takes no such input."""
+        arrays = {spec.name: array for spec, array in zip(self._inputs, feed, strict=True)}
+        try:
+            found = self._session(arrays)
+        except TaskError:
+            return None
+        return [found[name] for name in self._outputs]
 
     def _pinned(self, name: str) -> tuple[int | None, ...]:
         spec = next(spec for spec in self._inputs if spec.name == name)
@@ -249,6 +305,26 @@ class _Model:
         flat = onnx.helper.make_tensor_value_info(name, kind.elem_type, [first, columns])
         proto.graph.output.insert(index, flat)
         return shape
+
+
+def _difference(model: Any, feed: list[Any], wanted: list[Any] | None) -> float:
+    """The largest error over the largest value of any output; 0 where there is nothing to
+    compare with."""
+    import numpy as np
+    import tensorflow as tf
+
+    if wanted is None:
+        return 0.0
+    found = tf.nest.flatten(model([tf.constant(array) for array in feed], training=False))
+    errors = [0.0]
+    for tensor, array in zip(found, wanted, strict=True):
+        ours, theirs = tensor.numpy().ravel(), np.asarray(array).ravel()
+        if ours.size != theirs.size:
+            return float("inf")
+        if theirs.size and theirs.dtype.kind in "fiub":
+            ours, theirs = ours.astype(np.float64), theirs.astype(np.float64)
+            errors.append(float(np.abs(ours - theirs).max() / (np.abs(theirs).max() or 1)))
+    return max(errors)
 
 
 def _int64(values: list[int]) -> Any:
