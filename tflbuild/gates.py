@@ -50,10 +50,16 @@ class _Findings:
 
 
 def evaluate_gate(
-    measured: Mapping[str, Any], model: Model, targets: Sequence[Target]
+    measured: Mapping[str, Any],
+    model: Model,
+    targets: Sequence[Target],
+    warnings: Sequence[str] = (),
 ) -> tuple[Verdict, dict[str, Verdict]]:
-    """The model's own verdict (its limits, and whether any target takes it), and each target's."""
+    """The model's own verdict (its limits, and whether any target takes it), and each target's;
+    `warnings` of the lowering are passed on."""
     found = _Findings()
+    for warning in dict.fromkeys(warnings):
+        found.warn("lowering", warning)
     for limit, number, unit in (
         (model.evaluate.max_params, measured.get("params"), "parameters"),
         (model.evaluate.max_macs, measured.get("macs"), "MACs"),

@@ -1,9 +1,10 @@
 """From manifest to graph: the one place that knows the order of the stages.
 
 ```
-reference:M ───────────────────────────────────┐
+data:M:test ─┬─► reference:M ──────────────────┐
+             └─────────────────────────────────┤
 lower:M ─► evaluate:M ┄► convert:M:O ─┬─► validate:M:O ┄┐
-                                      └─► compat:M:O@T ┄┴► release:M:O@T
+data:M:calibration ─────►┘            └─► compat:M:O@T ┄┴► release:M:O@T
 ─► data edge (the input's digest enters the key)   ┄► gate ("did it pass", never in a key)
 ```
 """
@@ -13,22 +14,29 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from tflbuild.datasets import KINDS
+from tflbuild.datasets.base import WrongData
 from tflbuild.errors import ManifestError
 from tflbuild.manifest.model import (
     Data,
     FileData,
+    ImageData,
+    MadeData,
     Model,
     Optimization,
+    PythonData,
     RandomData,
     Shipped,
     Workspace,
 )
 from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.sources import FORMATS
-from tflbuild.sources.base import ARRAYS, TFLITE
+from tflbuild.sources.base import TFLITE
 from tflbuild.stages import (
     adopt,
     compat,
@@ -41,9 +49,12 @@ from tflbuild.stages import (
     reference_arrays,
     validate,
 )
+from tflbuild.stages import data as data_stage
 from tflbuild.targets import RUNTIMES
+from tflbuild.usercode import code_inputs
 
 STAGES = {
+    "data": data_stage,
     "lower": lower,
     "reference": reference,
     "evaluate": evaluate,
@@ -57,7 +68,7 @@ STAGES = {
     "measure": measure,
     "adopt": adopt,
 }
-ORDER = ("lower", "reference", "evaluate", "convert", "compat", "validate", "release")
+ORDER = ("data", "lower", "reference", "evaluate", "convert", "compat", "validate", "release")
 
 # Outputs that are never byte-stable: who reads one is keyed by its producer's key instead.
 UNSTABLE = frozenset({"saved_model.tar"})
@@ -82,10 +93,19 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Port:
-    """A data edge: outputs of another task (shell patterns) that this one reads."""
+    """A data edge: outputs of another task (shell patterns) that this one reads.
+
+    It knows them by their names behind `prefix`: two producers may name outputs alike.
+    """
 
     task: str
     outputs: tuple[str, ...]
+    prefix: str = ""
+
+    def name_of(self, output: str) -> str | None:
+        """The input that an output of the task is; None for one that is not read."""
+        read = any(fnmatchcase(output, pattern) for pattern in self.outputs)
+        return self.prefix + output if read else None
 
 
 @dataclass(frozen=True)
@@ -105,6 +125,8 @@ class Step:
     modules: tuple[str, ...] = ()  # whose distributions are the toolchain
     request: Mapping[str, Any] = field(default_factory=dict)  # for the child alone, in no key
     report: str | None = None  # path below the reports folder
+    data: MadeData | None = None  # what a step of stage data makes arrays of
+    section: str = ""  # of the manifest: what the keys of its errors are relative to
     action: str = ""  # the module in STAGES that does it; "": the one named like the stage
 
     @property
@@ -171,7 +193,8 @@ def build_graph(workspace: Workspace, models: Iterable[Model]) -> Graph:
 
 
 def model_steps(workspace: Workspace, model: Model) -> list[Step]:
-    """All tasks of one model: 3 and, for each optimization, 2 and 2 for each target."""
+    """All tasks of one model: 3 and, for each optimization, 2 and 2 for each target; one more for
+    data that is not arrays yet."""
     name = model.name
     source = lowering_inputs(workspace.root, model)
     test_params, test_files = data_inputs("test", [parity_data(s) for s in model.signatures])
@@ -179,8 +202,9 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
     lowering, evaluation = ("lower", "evaluate")
     if form.LOWERED == TFLITE:
         lowering, evaluation = ("lower_file", "measure")
-    running = "reference_arrays" if form.REFERENCE == ARRAYS else "reference"
+    running = "reference_arrays" if form.RUNS_ALONE else "reference"
     steps = [
+        *data_steps(workspace.root, model),
         Step(f"lower:{name}", "lower", model, modules=STAGES[lowering].MODULES + source.modules,
              params=source.params, files=source.files, folders=source.folders,
              request=source.request, action=lowering),
@@ -188,7 +212,7 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
              modules=STAGES[running].MODULES + source.modules,
              params={**source.params, "test": test_params, "sequences": sequences(model)},
              files={**source.files, **test_files}, folders=source.folders,
-             request=source.request, action=running),
+             ports=data_ports("test", model), request=source.request, action=running),
         Step(f"evaluate:{name}", "evaluate", model, modules=STAGES[evaluation].MODULES,
              ports=(_lowered(name),), request=_retry(model, source),
              report=report_of(f"evaluate:{name}"), action=evaluation),
@@ -218,7 +242,7 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
     """Parameters and files of a model's source. Raises OSError when it cannot be listed,
     ManifestError or UsageError for symbolic links that lead elsewhere."""
     source, form = model.source, FORMATS[model.source.format]
-    listed, folders = form.files(root / source.path)
+    listed, folders = form.files(root / source.path) if source.path else ([], [])
     params: dict[str, Any] = {"format": source.format}
     if source.signatures:
         params["signatures"] = list(source.signatures)
@@ -231,9 +255,11 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
                 model.position_of("source.path"),
             )
     relative = _relative_to(root)
+    code = code_inputs(root, model)
     return SourceInputs(
         params={
-            "source": params,
+            "source": {**params, **code.source},
+            **code.params,
             "signatures": [
                 {
                     "name": shipped.name,
@@ -248,10 +274,10 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
                 for shipped in model.signatures
             ],
         },
-        files={f"source/{name}": relative(path) for name, path in listed},
-        folders=tuple(relative(folder) for folder in folders),
-        modules=form.MODULES,
-        request={"inputs": {"source": source.path}},
+        files={**{f"source/{name}": relative(path) for name, path in listed}, **code.files},
+        folders=(*(relative(folder) for folder in folders), *code.folders),
+        modules=form.MODULES + code.modules,
+        request={"inputs": {"source": source.path, **code.inputs}, "env": code.environment},
     )  # fmt: skip
 
 
@@ -259,7 +285,9 @@ def _retry(model: Model, source: SourceInputs) -> dict[str, Any]:
     """What a conversion needs to take the SavedModel route, from the source, after all."""
     if FORMATS[model.source.format].LOWERED == TFLITE:
         return {}
-    return {**source.request, "retry": {**source.params, "lower": source.params}}
+    request = {**source.request, "retry": {**source.params, "lower": source.params}}
+    request["retry_env"] = request.pop("env")  # converting itself runs no code of the user's
+    return request
 
 
 def _relative_to(root: Path) -> Any:
@@ -292,14 +320,19 @@ def optimization_steps(
             "quantize": optimization.quantize, "io": optimization.io, "profile": profile,
         }  # fmt: skip
         files: dict[str, str] = {}
+        ports: tuple[Port, ...] = (_lowered(model.name),)
         if QUANTIZATIONS[optimization.quantize].CALIBRATES:
             calibration = [s.calibration for s in model.signatures if s.calibration is not None]
             params["calibration"], files = data_inputs("calibration", calibration)
+            ports += (
+                Port(f"evaluate:{model.name}", ("calibration.json",)),
+                *data_ports("calibration", model),
+            )
         convert_task, validate_task = f"convert:{pair}", f"validate:{pair}"
         conversion = "adopt" if FORMATS[model.source.format].LOWERED == TFLITE else "convert"
         steps.append(Step(
             convert_task, "convert", model, optimization, modules=STAGES[conversion].MODULES,
-            params=params, files=files, ports=(_lowered(model.name),),
+            params=params, files=files, ports=ports,
             gates=(f"evaluate:{model.name}",),
             request=_retry(model, source), action=conversion,
         ))  # fmt: skip
@@ -321,6 +354,7 @@ def optimization_steps(
                 Port(convert_task, ("model.tflite",)),
                 Port(f"lower:{model.name}", ("interface.json",)),
                 Port(f"reference:{model.name}", ("reference.json", "output.*.npy")),
+                *data_ports("test", model),
             ),
             report=report_of(validate_task),
         ))  # fmt: skip
@@ -360,7 +394,11 @@ def _data_inputs(prefix: str, data: Data, labelled: bool) -> tuple[dict[str, Any
             "kind": "random", "seed": data.seed, "samples": data.samples,
             "low": data.low, "high": data.high,
         }, {}  # fmt: skip
+    if not isinstance(data, FileData):  # arrays by a task of their own: see data_ports
+        return {"kind": "arrays", "labels": data.labels is not None and labelled}, {}
     params: dict[str, Any] = {"samples": data.samples}
+    if data.seed is not None:
+        params["seed"] = data.seed
     files: dict[str, str] = {}
     if data.npz is not None:
         params["kind"] = "npz"
@@ -396,7 +434,82 @@ def sequences(model: Model) -> list[dict[str, Any] | None]:
 
 
 def _data_name(shipped: Shipped) -> str:
-    data = parity_data(shipped)
-    if not isinstance(data, FileData):
+    if isinstance(parity_data(shipped), RandomData):
         return "random"
     return "test" if shipped.test is not None else "calibration"
+
+
+def data_ports(use: str, model: Model) -> tuple[Port, ...]:
+    """Where `use` (calibration, test) of each signature reads arrays that a task makes."""
+    ports = []
+    for index, shipped in enumerate(model.signatures):
+        data = shipped.calibration if use == "calibration" else parity_data(shipped)
+        if isinstance(data, MadeData):
+            task, _ = _data_task(model, shipped, _data_name(shipped) if use == "test" else use)
+            outputs = ("arrays.json", "array.*.npy", "labels.npy")
+            ports.append(Port(task, outputs, prefix=f"{use}.{index}."))
+    return tuple(ports)
+
+
+def _data_task(model: Model, shipped: Shipped, use: str) -> tuple[str, str]:
+    """The task that makes arrays of declared data, and the section that declares it. What the
+    model says for all signatures is made once."""
+    own = f"data.signatures.{shipped.name}.{use}"
+    if shipped.name is not None and own in model.positions:
+        return f"data:{model.name}:{quote(shipped.name, safe='')}:{use}", f"{own}."
+    return f"data:{model.name}:{use}", f"data.{use}."
+
+
+def data_steps(root: Path, model: Model) -> list[Step]:
+    """The tasks that make arrays for one model. Raises OSError and ManifestError."""
+    calibrates = any(QUANTIZATIONS[o.quantize].CALIBRATES for o in model.optimizations)
+    steps: dict[str, Step] = {}
+    for shipped in model.signatures:
+        needed = calibrates or shipped.test is None
+        used = {"calibration": shipped.calibration if needed else None, "test": shipped.test}
+        for use, declared in used.items():
+            task, section = _data_task(model, shipped, use)
+            if isinstance(declared, MadeData) and task not in steps:
+                steps[task] = _data_step(root, model, declared, task, section)
+    return list(steps.values())
+
+
+def _data_step(root: Path, model: Model, declared: MadeData, task: str, section: str) -> Step:
+    kind = data_kind(declared)
+    try:
+        listing = KINDS[kind].listing(root, model, declared)
+    except WrongData as error:
+        raise ManifestError(str(error), model.position_of(section + error.key)) from None
+    return Step(
+        task, "data", model, modules=data_stage.MODULES + listing.modules,
+        params=plain({"kind": kind, **listing.params}), files=listing.files,
+        folders=listing.folders, request=listing.request, data=declared, section=section,
+    )  # fmt: skip
+
+
+def data_kind(data: MadeData) -> str:
+    """Which of KINDS makes arrays of it."""
+    if isinstance(data, PythonData):
+        return "python"
+    return "images" if isinstance(data, ImageData) else "tfrecord"
+
+
+def plain(value: Any) -> Any:
+    """As it comes back from JSON, so that two keys can be compared part by part."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def still_listed(root: Path, step: Step) -> bool:
+    """The files that make a source, or data, are the ones that they were when the graph was made.
+    Raises OSError, ManifestError and UsageError."""
+    if step.data is not None:
+        try:
+            listing = KINDS[data_kind(step.data)].listing(root, step.model, step.data)
+            return listing.files == step.files
+        except WrongData:
+            return False
+    data = ("calibration.", "test.")
+    source = {name: path for name, path in step.files.items() if not name.startswith(data)}
+    return lowering_inputs(root, step.model).files == source

@@ -121,6 +121,44 @@ def lstm3(folder: Path) -> None:
 
 
 @model
+def recurrent(folder: Path) -> None:
+    """Recurrent layers of both Keras, as files and as SavedModels exported with a dynamic batch."""
+    for framework, suffix in ((keras, "3.keras"), (tf_keras, "2.h5")):
+        layers = framework.layers
+        for name, layer in (
+            ("gru", layers.GRU(32)),
+            ("unrolled", layers.LSTM(32, unroll=True)),
+        ):
+            steps = framework.Input((7, 3), name="steps")
+            net = framework.Model(steps, layers.Dense(4, name="y")(layer(steps)))
+            net.save(folder / f"{name}{suffix}")
+        step = framework.Input((1, 3), batch_size=1, name="step")
+        kept = layers.LSTM(32, stateful=True)(step)
+        framework.Model(step, layers.Dense(4, name="y")(kept)).save(folder / f"stateful{suffix}")
+    steps = tf_keras.Input((7, 3), name="steps")
+    tf_keras.Model(steps, tf_keras.layers.GRU(32)(steps)).save(folder / "gru_exported")
+
+
+@model
+def loops(folder: Path) -> None:
+    """Loops made by hand: one with a value that every turn passes on, one without."""
+    w = tf.Variable(weights(32, 32))
+
+    def passes_on(x: Any) -> Any:
+        return {"y": tf.while_loop(
+            lambda i, y: i < 3, lambda i, y: (i + 1, tf.nn.relu(y @ w + x)), [0, 2.0 * x]
+        )[1]}  # fmt: skip
+
+    def turns(x: Any) -> Any:
+        return {"y": tf.while_loop(
+            lambda i, y: i < 3, lambda i, y: (i + 1, tf.nn.relu(y @ w)), [0, x]
+        )[1]}  # fmt: skip
+
+    save(folder / "passes_on", passes_on, Spec((1, 32), name="x"), w=w)
+    save(folder / "turns", turns, Spec((1, 32), name="x"), w=w)
+
+
+@model
 def cond(folder: Path) -> None:
     w, v = tf.Variable(weights(4, 6)), tf.Variable(weights(4, 6, seed=1))
 

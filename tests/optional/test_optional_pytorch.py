@@ -29,7 +29,42 @@ models:
     inputs: {x: {shape: [1, 4]}}
     outputs: [left, right]
   nameless: {source: {format: pytorch, path: plain.pt2}, inputs: {x: {shape: [1, 4]}}}
+  code:
+    source: {format: pytorch, python: "code/nets.py:make", args: {width: 5}}
+    inputs: {x: {shape: [2, 3]}}
+    depends: [code/rows.txt]
+  pair: {source: {format: pytorch, python: "code/nets.py:pair"}}
   tokens: {source: {format: pytorch, path: tokens.pt2}, data: {test: {npz: tokens.npz}}}
+"""
+
+
+CODE = """
+from pathlib import Path
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.line, self.drop = nn.Linear(3, width), nn.Dropout(0.5)
+    def forward(self, x):
+        return self.drop(self.line(x))
+
+def make(width):
+    (Path(__file__).parent / "rows.txt").read_text()
+    return Net(width)
+
+def pair():
+    return Net(4), (torch.ones(1, 3),)
+
+def wrong():
+    return 3
+
+def none():
+    return Net(4)
+
+def slow():
+    raise RuntimeError("no network here")
 """
 
 
@@ -83,7 +118,7 @@ def test_a_program_is_released_with_its_names(workspace: WorkspaceFolder) -> Non
     from ai_edge_litert.interpreter import Interpreter
 
     make(workspace.root)
-    workspace.write(MANIFEST)
+    workspace.write(MANIFEST, {"code/nets.py": CODE, "code/rows.txt": "1"})
     result = workspace.build(keep_going=True)
     failures = [(t.task, t.reason) for t in result.tasks if t.outcome == "failed"]
     failures += [(n, f.message) for n, v in result.gates.items() for f in v.failures]
@@ -106,9 +141,12 @@ def test_a_program_is_released_with_its_names(workspace: WorkspaceFolder) -> Non
         "left": [[2, 2, 2, 2]], "right": [4],
     }  # fmt: skip
     assert workspace.report("net/evaluate.json")["lowering"]["route"] == "tflite"
-    again = workspace.build("net", force=True)
-    assert again.ok
+    assert workspace.build("net", "pair", force=True).ok
     assert workspace.dist() == files  # bit for bit, in other processes
+    workspace.write(files={"code/nets.py": CODE + "# another comment\n"})
+    ran = {t.task for t in workspace.build().tasks if t.outcome == "ran"}
+    assert {"lower:pair", "lower:code"} <= ran
+    assert not [task for task in ran if task.startswith(("lower:net", "convert"))]
 
 
 @needs_extra
@@ -120,14 +158,26 @@ def test_what_a_program_cannot_be(workspace: WorkspaceFolder) -> None:
         "  free: {source: {format: pytorch, path: plain.pt2}}\n"
         "  junk: {source: {format: pytorch, path: junk.pt2}}\n"
         "  names: {source: {format: pytorch, path: plain.pt2}, outputs: [one]}\n"
-        "  cut: {source: {format: pytorch, path: cut.pt2}}\n",
-        {"junk.pt2": "PK", "cut.pt2": (workspace.root / "net.pt2").read_bytes()[:900]},
+        "  cut: {source: {format: pytorch, path: cut.pt2}}\n"
+        '  wrong: {source: {format: pytorch, python: "code/nets.py:wrong"}}\n'
+        '  none: {source: {format: pytorch, python: "code/nets.py:none"}}\n'
+        '  slow: {source: {format: pytorch, python: "code/nets.py:slow"}}\n',
+        {
+            "code/nets.py": CODE,
+            "junk.pt2": "PK",
+            "cut.pt2": (workspace.root / "net.pt2").read_bytes()[:900],
+        },
     )
     reasons = {t.task: t.reason for t in workspace.build(keep_going=True).tasks}
     assert re.search(r"'x' has dynamic dim.*pin them, inputs: \{x: ", reasons["lower:free"])
     assert "not a .pt2 file" in reasons["lower:junk"]
     assert "not a .pt2 file" in reasons["reference:cut"]
     assert re.search(r"^tflbuild.yaml:6:\d+: outputs: the module gives 2", reasons["lower:names"])
+    assert re.search(
+        r"yaml:8:\d+: the function gives int, expected a torch", reasons["lower:wrong"]
+    )
+    assert re.search(r"yaml:9:\d+: the shapes of the inputs \['x'\] are", reasons["lower:none"])
+    assert "no network here" in reasons["lower:slow"]
     assert not [r for r in reasons.values() if "\n" in r]
 
 

@@ -47,10 +47,13 @@ class Judge:
         targets, model = self.workspace.targets, step.model
         if step.stage == "evaluate":
             used = dict.fromkeys(t for o in model.optimizations for t in o.targets)
-            verdict, by_target = gates.evaluate_gate(measured, model, [targets[t] for t in used])
+            report["lowering"] = self._told(f"lower:{model.name}", "lower.json")
+            verdict, by_target = gates.evaluate_gate(
+                measured, model, [targets[t] for t in used],
+                report["lowering"].get("warnings", ()),
+            )  # fmt: skip
             self.evaluations[model.name] = by_target
             report["targets"] = {t: v.as_json() for t, v in sorted(by_target.items())}
-            report["lowering"] = self._told(f"lower:{model.name}", "lower.json")
         elif step.stage == "compat":
             assert step.target is not None
             evaluation = self.evaluations.get(model.name, {}).get(step.target)
@@ -58,6 +61,9 @@ class Judge:
         else:
             assert step.optimization is not None
             report["conversion"] = self._told(step.ports[0].task, "convert.json")
+            made = [port.task for port in step.ports if port.task.startswith("data:")]
+            if made:
+                report["data"] = {task: self._told(task, "data.json") for task in made}
             reference = self._told(f"reference:{model.name}", "reference.json")
             warnings = [
                 *report["conversion"]["warnings"],

@@ -34,6 +34,7 @@ ZYGOTES: Mapping[str, tuple[str, ...]] = {
         "ai_edge_litert.schema_py_generated",
         "tflbuild.stages.adopt",
         "tflbuild.stages.compat",
+        "tflbuild.stages.data",
         "tflbuild.stages.lower_file",
         "tflbuild.stages.measure",
         "tflbuild.stages.reference_arrays",

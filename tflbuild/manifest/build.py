@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from tflbuild.errors import Position
+from tflbuild.manifest.code import build_code, build_depends, build_env
 from tflbuild.manifest.context import Context, ModelNodes
-from tflbuild.manifest.model import EvaluateLimits, Model
+from tflbuild.manifest.model import Code, EvaluateLimits, Model, PythonData, Source
 from tflbuild.manifest.nodes import entries, get
 from tflbuild.manifest.optimizations import build_optimizations, build_targets
 from tflbuild.manifest.quantity import parse_count, parse_duration
@@ -51,6 +52,9 @@ class _Builder:
         signatures = build_signatures(nodes)
         optimizations = build_optimizations(nodes, targets, signatures)
         timeout = get(self.tree, "timeout")
+        custom_objects = self._custom_objects(source)
+        code = source.python is not None or custom_objects is not None
+        code |= any(isinstance(d, PythonData) for s in signatures for d in (s.calibration, s.test))
         return Model(
             name=nodes.name,
             source=source,
@@ -60,10 +64,24 @@ class _Builder:
             evaluate=EvaluateLimits(
                 max_params=self._quantity("max_params"), max_macs=self._quantity("max_macs")
             ),
+            custom_objects=custom_objects,
+            depends=build_depends(nodes, code),
+            env=build_env(nodes, code),
             timeout=Model.timeout if timeout is None else self._duration(timeout),
             position=self.own.key_position,
             positions=dict(_places(self.tree)),
         )
+
+    def _custom_objects(self, source: Source) -> Code | None:
+        """Only where a format reads classes by their names."""
+        if source.format == "keras":
+            return build_code(self.nodes, get(self.tree, "custom_objects"))
+        own = get(self.own, "custom_objects")
+        if source.format and own is not None and own.value is not None:
+            self.nodes.key_problem(
+                f"'custom_objects' has no effect with format {source.format}; remove it", own
+            )
+        return None
 
     def _quantity(self, key: str) -> int | None:
         node = get(self.tree, "evaluate", key)

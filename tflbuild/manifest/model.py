@@ -16,6 +16,23 @@ _OF_SIGNATURES = ("source.signatures.", "data.signatures.", "validate.signatures
 
 
 @dataclass(frozen=True)
+class Code:
+    """A function of the user's: `package.module:function` or `path/to/file.py:function`."""
+
+    spec: str
+    base: str  # the folder of the manifest that says it, relative to the root ("." for the root)
+
+
+@dataclass(frozen=True)
+class ParamsRef:
+    """Where the parameters of a function come from: exactly one of a file and a function."""
+
+    npz: str = ""
+    python: Code | None = None
+    args: str = ""  # of `python`, as JSON
+
+
+@dataclass(frozen=True)
 class Source:
     """Where a model comes from. Which keys a format takes, its module in `sources` says."""
 
@@ -23,6 +40,9 @@ class Source:
     path: str = ""
     signatures: tuple[str, ...] = ()  # those to ship; empty: the format's default
     tags: tuple[str, ...] = ()
+    python: Code | None = None
+    args: str = ""  # of `python`, as JSON
+    params: ParamsRef | None = None
 
 
 @dataclass(frozen=True)
@@ -63,11 +83,80 @@ class FileData:
 
     npz: str | None = None
     npy: tuple[tuple[str, str], ...] = ()
-    samples: int | None = None  # take the first N samples; None: all
+    samples: int | None = None  # take N samples; None: all
+    seed: int | None = None  # choose them by it; None: the first ones
     labels: ArrayRef | None = None
 
 
-Data = RandomData | FileData
+@dataclass(frozen=True)
+class Pixels:
+    """How an encoded image becomes an array, in this order (see datasets/pixels.py)."""
+
+    color: str = "rgb"  # or bgr, gray
+    resize: int | tuple[int, int] | None = None  # (height, width), or the shorter side
+    resize_method: str = "bilinear"
+    fit: str = "stretch"  # or crop: what of the image fills `resize`
+    crop: tuple[int, int] | None = None  # (height, width) in the middle, after `resize`
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)  # one, or one for each channel
+    std: tuple[float, ...] = (1.0,)
+    dtype: str = "float32"
+    layout: str = "nhwc"  # or nchw, nhw
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A folder of images. `labels`: "folders" (the class is the subfolder), or a CSV file."""
+
+    folder: str
+    files: tuple[str, ...] = ()  # patterns below the folder; empty: by suffix
+    input: str = ""  # "": the only one
+    pixels: Pixels = field(default_factory=Pixels)
+    samples: int | None = None
+    seed: int | None = None
+    labels: str | None = None
+    classes: tuple[str, ...] = ()  # in the order of their numbers; empty: the sorted folders
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature of a record, and the input that it becomes."""
+
+    name: str
+    input: str
+    shape: tuple[int, ...] | None = None  # None: an image's own
+    dtype: str = "float32"
+    raw: str | None = None  # bytes that hold numbers of this type
+    image: Pixels | None = None  # bytes that hold an encoded image
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)  # one, or one for each of the last axis
+    std: tuple[float, ...] = (1.0,)
+
+
+@dataclass(frozen=True)
+class RecordData:
+    """TFRecord files of tf.train.Example. `labels`: the feature that is the class."""
+
+    files: tuple[str, ...]  # patterns, relative to the root
+    features: tuple[Feature, ...]
+    compression: str | None = None  # none, gzip, zlib; None: look
+    samples: int | None = None
+    seed: int | None = None
+    labels: str | None = None
+
+
+@dataclass(frozen=True)
+class PythonData:
+    """Samples that a function of the user's gives. `labels`: a key of each sample, or "pair"."""
+
+    python: Code
+    args: str = ""  # of the function, as JSON
+    samples: int | None = None
+    labels: str | None = None
+
+
+MadeData = ImageData | RecordData | PythonData  # which a task of the graph makes arrays of
+Data = RandomData | FileData | ImageData | RecordData | PythonData
 
 
 @dataclass(frozen=True)
@@ -149,6 +238,9 @@ class Model:
     targets: tuple[str, ...]
     signatures: tuple[Shipped, ...] = (Shipped(),)  # in the manifest's order
     evaluate: EvaluateLimits = field(default_factory=EvaluateLimits)
+    custom_objects: Code | None = None
+    depends: tuple[str, ...] = ()  # patterns of further files that code reads, under the root
+    env: tuple[str, ...] = ()  # variables that code may read
     timeout: float = 1800.0  # seconds an action of this model may take
     # Where the manifest says it; not part of what it says, so not compared.
     position: Position = field(default=Position("", 0, 0), compare=False)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from tflbuild.errors import ManifestError
+from tflbuild.manifest.code import build_args, build_code
 from tflbuild.manifest.context import ModelNodes
-from tflbuild.manifest.model import Source
+from tflbuild.manifest.model import ParamsRef, Source
 from tflbuild.manifest.nodes import entries, get, strings, text
 from tflbuild.manifest.yamlfile import Node, describe
 from tflbuild.sources import FORMATS
@@ -27,7 +28,13 @@ def build_source(model: ModelNodes) -> Source:
         if key != "format" and key not in form.KEYS and given.value is not None:
             model.key_problem(f"{key!r} has no effect with format {name}; remove it", given)
     main = form.KEYS[0]
-    if get(source, main) is None:
+    given_keys = [k for k in ("path", "python") if k in form.KEYS and get(source, k) is not None]
+    if len(given_keys) > 1:
+        model.key_problem(
+            f"a {name} source is one of `path` and `python`; remove one", get(source, "python")
+        )
+        return Source(name)
+    if not given_keys:
         example = f"source: {{format: {name}, {main}: {form.EXAMPLE}}}"
         model.key_problem(f"model {model.name!r} has no `source.{main}`; write `{example}`", source)
         return Source(name)
@@ -36,12 +43,33 @@ def build_source(model: ModelNodes) -> Source:
         """A key that this format takes; others may come from `defaults`."""
         return get(source, key) if key in form.KEYS else None
 
-    path = taken("path")
+    path, args, params = taken("path"), taken("args"), taken("params")
+    if args is not None and params is not None and not isinstance(args.value, dict):
+        model.problem("with `params`, args are keyword arguments: write a mapping", args)
     return Source(
         name,
         path="" if path is None else _path(model, path, form),
         signatures=_signatures(taken("signature"), taken("signatures")),
         tags=strings(taken("tags")),
+        python=build_code(model, taken("python")),
+        args=build_args(model, taken("args")),
+        params=_params(model, taken("params")),
+    )
+
+
+def _params(model: ModelNodes, node: Node | None) -> ParamsRef | None:
+    if node is None:
+        return None
+    given = {key: get(node, key) for key in ("npz", "python", "args")}
+    if (given["npz"] is None) == (given["python"] is None):
+        model.problem("source.params is one of `npz: FILE` and `python: module:function`", node)
+        return None
+    if given["npz"] is not None:
+        if given["args"] is not None:
+            model.key_problem("'args' has no effect with npz; remove it", given["args"])
+        return ParamsRef(npz=model.file(given["npz"], ".npz"))
+    return ParamsRef(
+        python=build_code(model, given["python"]), args=build_args(model, given["args"])
     )
 
 

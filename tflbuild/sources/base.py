@@ -15,9 +15,6 @@ Tensors = dict[str, Any]  # tensors by signature key
 # What lower makes of a source (Format.LOWERED).
 GRAPH = "graph"  # it traces `function`; TensorFlow's converter takes the graph
 TFLITE = "tflite"  # `to_tflite` gives a file; nothing is traced
-# What runs the source for reference (Format.REFERENCE).
-TENSORS = "tensors"  # `function`, in TensorFlow
-ARRAYS = "arrays"  # `run`, by a runtime of its own, without TensorFlow
 
 
 @dataclass(frozen=True)
@@ -35,8 +32,9 @@ class Signature:
 
     `function` takes TensorFlow tensors by input name and gives them by output name; it may be
     traced. `inputs` and `outputs` are in the source's own positional order (sorted keys where it
-    has none). `run` is there where the source's own framework is not TensorFlow: it takes and
-    gives NumPy arrays by name, and the reference is computed by it.
+    has none). `run` is there where the source's own framework is not TensorFlow: NumPy arrays in
+    and out, by the same names; then the reference is what it gives, and `function` is only
+    lowered.
     """
 
     name: str
@@ -84,7 +82,7 @@ class Format(Protocol):
     EXAMPLE: str  # a value of that key, for messages
     FOLDER: bool  # its `path` names a folder
     LOWERED: str  # GRAPH or TFLITE
-    REFERENCE: str  # TENSORS or ARRAYS
+    RUNS_ALONE: bool  # `load` and `Signature.run` need no TensorFlow
 
     def problem(self, path: str, shown: str) -> str:
         """In the parent: why what lies at `path` (there is something) is not of this format;
@@ -97,7 +95,8 @@ class Format(Protocol):
         ...
 
     def load(self, path: Path, params: Mapping[str, Any]) -> Loaded:
-        """In a child. `params`: the keys of `source`; `pins` (of inputs, by name: shape, dtype),
-        `input_order` and `output_order`, what the manifest says of the (first) signature. Raises
-        TaskError with a reason and a remedy."""
+        """In a child. `params`: the keys of `source`; of the manifest's `inputs`, `pins` (by name:
+        shape, dtype), `pins_of` (those by signature) and `input_order`; of `outputs`,
+        `output_order`. Functions of the user's come from `pyrun`. Raises TaskError with a reason
+        and a remedy."""
         ...

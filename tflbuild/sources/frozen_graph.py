@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tflbuild.errors import TaskError, one_line
-from tflbuild.sources.base import GRAPH, TENSORS, Loaded, Signature, TensorSpec
+from tflbuild.sources.base import GRAPH, Loaded, Signature, TensorSpec
 from tflbuild.sources.graphdef import caller, spec
 from tflbuild.sources.size import refuse_large, too_large
 
@@ -24,7 +24,7 @@ KEYS: tuple[str, ...] = ("path",)
 EXAMPLE = "GRAPH.pb"
 FOLDER = False
 LOWERED = GRAPH
-REFERENCE = TENSORS
+RUNS_ALONE = False
 
 PLACEHOLDERS = ("Placeholder", "PlaceholderV2", "PlaceholderWithDefault")
 # Ends that are nobody's output.

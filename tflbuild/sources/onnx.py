@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tflbuild.errors import TaskError, UsageError, one_line
-from tflbuild.sources.base import ARRAYS, GRAPH, Loaded, Signature, Tensors, TensorSpec
+from tflbuild.sources.base import GRAPH, Loaded, Signature, Tensors, TensorSpec
 from tflbuild.sources.extras import need
 from tflbuild.sources.size import refuse_large, too_large
 from tflbuild.sources.wire import messages, strings
@@ -24,7 +24,7 @@ KEYS: tuple[str, ...] = ("path",)
 EXAMPLE = "MODEL.onnx"
 FOLDER = False
 LOWERED = GRAPH
-REFERENCE = ARRAYS
+RUNS_ALONE = True
 
 CLOSE = 1e-3  # of the largest value: more is another computation, not another rounding
 

@@ -1,4 +1,5 @@
-"""`pytorch`: an exported program (`torch.export.save`, `.pt2`), by way of litert-torch.
+"""`pytorch`: an exported program (`torch.export.save`, `.pt2`) or a module that a function of the
+user's gives, by way of litert-torch.
 
 litert-torch writes a `.tflite` file itself, so nothing is traced by TensorFlow. The reference is
 PyTorch's own run of the program.
@@ -6,25 +7,30 @@ PyTorch's own run of the program.
 
 from __future__ import annotations
 
+import inspect
 import os
+import random
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tflbuild import pyrun
 from tflbuild.errors import TaskError, one_line
-from tflbuild.sources.base import ARRAYS, TFLITE, Loaded, Signature, Tensors, TensorSpec
+from tflbuild.sources.base import TFLITE, Loaded, Signature, Tensors, TensorSpec
 from tflbuild.sources.extras import need
 from tflbuild.sources.size import refuse_large
 
 NAME = "pytorch"
 MODULES: tuple[str, ...] = ("torch", "litert_torch", "litert_converter", "ai_edge_litert")
-KEYS: tuple[str, ...] = ("path",)
+KEYS: tuple[str, ...] = ("path", "python", "args")
 EXAMPLE = "MODEL.pt2"
 FOLDER = False
 LOWERED = TFLITE
-REFERENCE = ARRAYS
+RUNS_ALONE = True
+
+KEY = "source.python"
 
 
 def problem(path: str, shown: str) -> str:
@@ -42,27 +48,17 @@ def files(path: Path) -> tuple[Sequence[tuple[str, Path]], Sequence[Path]]:
 
 def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     torch = need("torch", NAME)
-    if not zipfile.is_zipfile(path):
-        raise TaskError("it is not a .pt2 file of torch.export.save, or it is damaged")
-    with zipfile.ZipFile(path) as archive:
-        refuse_large(sum(entry.file_size for entry in archive.infolist()), "the program has")
-    try:
-        program = torch.export.load(path)
-    except Exception as error:
-        raise TaskError(
-            f"torch {torch.__version__} cannot load the program: {one_line(error, 250)}"
-        ) from error
+    program = _made(torch, params) if "python" in params else _read(torch, path)
     inputs = _inputs(program)
-    asked = list(params["output_order"])
-    program_module = program.module()
-    outputs = output_names(program.call_spec.out_spec, asked)
+    outputs = output_names(program.call_spec.out_spec, list(params["output_order"]))
+    module = program.module()
 
     def run(arrays: Tensors) -> Tensors:
         flat = [torch.from_numpy(arrays[spec.name].copy()) for spec in inputs]
         args, kwargs = _arguments(program, flat)
         try:
             with torch.no_grad():
-                results = torch.utils._pytree.tree_leaves(program_module(*args, **kwargs))
+                results = torch.utils._pytree.tree_leaves(module(*args, **kwargs))
         except Exception as error:  # of the program's own checks, too
             raise TaskError(
                 f"the source itself fails on the test data: {one_line(error)}"
@@ -72,10 +68,70 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     def to_tflite(pinned: Mapping[str, Sequence[TensorSpec]]) -> bytes:
         examples = [_example(torch, spec) for spec in pinned[signature.name]]
         args, kwargs = _arguments(program, examples)
-        return convert(program_module, args, kwargs)
+        return convert(module, args, kwargs)
 
     signature = Signature("serving_default", inputs, outputs, run, run)
     return Loaded(f"torch {torch.__version__}", (signature,), _no_save, to_tflite=to_tflite)
+
+
+def _read(torch: Any, path: Path) -> Any:
+    if not zipfile.is_zipfile(path):
+        raise TaskError("it is not a .pt2 file of torch.export.save, or it is damaged")
+    with zipfile.ZipFile(path) as archive:
+        refuse_large(sum(entry.file_size for entry in archive.infolist()), "the program has")
+    try:
+        return torch.export.load(path)
+    except Exception as error:
+        raise TaskError(
+            f"torch {torch.__version__} cannot load the program: {one_line(error, 250)}"
+        ) from error
+
+
+def _made(torch: Any, params: Mapping[str, Any]) -> Any:
+    """The program of a function of the user's, which gives a module, a module with example
+    inputs, or a program. It runs twice: seeds are the same each time."""
+    import numpy as np
+
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    make = pyrun.function(params["python"], KEY)
+    made = pyrun.call_with(make, params.get("args"), KEY)
+    if isinstance(made, torch.export.ExportedProgram):
+        return made
+    module, examples = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(module, torch.nn.Module):
+        raise TaskError(
+            f"the function gives {type(module).__name__}, expected a torch.nn.Module, a module with"
+            " a tuple of example inputs, or a torch.export.ExportedProgram",
+            key=KEY,
+        )
+    weights = [*module.parameters(), *module.buffers()]
+    refuse_large(sum(w.numel() * w.element_size() for w in weights), "its weights take")
+    module.eval()  # dropout and the like are for training
+    if examples is None:
+        examples = _pinned_examples(torch, module, params["pins"])
+    if not isinstance(examples, tuple):
+        examples = (examples,)
+    try:
+        return torch.export.export(module, examples)
+    except Exception as error:
+        raise TaskError(f"torch.export cannot export the module: {one_line(error, 300)}") from error
+
+
+def _pinned_examples(torch: Any, module: Any, pins: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Inputs of the shapes that the manifest gives for the parameters of `forward`."""
+    names = list(inspect.signature(module.forward).parameters)
+    if not names or not all(pins.get(name, {}).get("shape") for name in names):
+        raise TaskError(
+            f"the shapes of the inputs {names} are not known: give them under inputs:, or return"
+            " (module, example inputs) from the function",
+            key=KEY,
+        )
+    return tuple(
+        _example(torch, TensorSpec(n, tuple(pins[n]["shape"]), pins[n].get("dtype") or "float32"))
+        for n in names
+    )
 
 
 def convert(module: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:

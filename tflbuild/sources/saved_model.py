@@ -13,7 +13,6 @@ from tflbuild.errors import TaskError, UsageError, one_line
 from tflbuild.frozen import all_nodes
 from tflbuild.sources.base import (
     GRAPH,
-    TENSORS,
     Loaded,
     Signature,
     Tensors,
@@ -29,7 +28,7 @@ KEYS: tuple[str, ...] = ("path", "signature", "signatures", "tags")
 EXAMPLE = "FOLDER"
 FOLDER = True
 LOWERED = GRAPH
-REFERENCE = TENSORS
+RUNS_ALONE = False
 
 
 def problem(path: str, shown: str) -> str:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from tflbuild.data import shape_text
 from tflbuild.errors import TaskError, TflbuildError, one_line
 from tflbuild.sources.base import (
-    ARRAYS,
     TFLITE,
     Loaded,
     Signature,
@@ -34,7 +33,7 @@ KEYS: tuple[str, ...] = ("path", "signature", "signatures")
 EXAMPLE = "FILE.tflite"
 FOLDER = False
 LOWERED = TFLITE
-REFERENCE = ARRAYS
+RUNS_ALONE = True
 
 UNSIGNED = "serving_default"  # the signature that a file without one gets
 

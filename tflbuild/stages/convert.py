@@ -40,6 +40,9 @@ def run(request: Request) -> None:
         )
     samples = []
     if quantization.CALIBRATES:
+        # Detected before the converter dies of it, in seconds rather than hours.
+        if problem := request.read_json("calibration.json")["problem"]:
+            raise TaskError(f"quantize: {params['quantize']} cannot calibrate it: {problem}")
         samples = [
             data.load(
                 params["calibration"][index], request.files(f"calibration.{index}"),

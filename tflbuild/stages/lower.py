@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from tflbuild import pyrun
 from tflbuild.errors import TaskError, one_line
 from tflbuild.frozen import all_nodes, freeze, has_fake_quant, input_key, output_key
 from tflbuild.sources import FORMATS
@@ -58,15 +59,21 @@ def run(request: Request) -> None:
     loaded = load_source(request)
     interface, route, reason = lower(loaded, request.params, request.out)
     request.write_json("interface.json", interface)
-    request.write_json("lower.json", {"loader": loaded.loader, "route": route, "reason": reason})
+    told = {"loader": loaded.loader, "route": route, "reason": reason}
+    request.write_json("lower.json", {**told, "warnings": list(loaded.warnings)})
 
 
 def load_source(request: Request) -> Loaded:
     """Load the source by its own framework: exactly the signatures that ship, in the manifest's
     order. Raises TaskError."""
-    params, asked = request.params["source"], request.params["signatures"]
-    first = {key: asked[0][key] for key in ("pins", "input_order", "output_order")}
-    loaded = FORMATS[params["format"]].load(request.inputs["source"], {**first, **params})
+    asked = request.params["signatures"]
+    pins = {name: pin for settings in asked for name, pin in settings["pins"].items()}
+    of = {settings["name"]: settings["pins"] for settings in asked if settings["name"] is not None}
+    params = {**request.params["source"], "pins": pins, "pins_of": of}
+    params |= {key: asked[0][key] for key in ("input_order", "output_order")}
+    if "code" in request.params:
+        pyrun.enter(request.inputs, request.params["code"], request.out.parent)
+    loaded = FORMATS[params["format"]].load(request.inputs["source"], params)
     chosen = loaded.signatures
     if asked[0]["name"] is None:
         if len(loaded.signatures) != 1:

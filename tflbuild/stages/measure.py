@@ -16,6 +16,9 @@ ZYGOTE = "lite"
 
 
 def run(request: Request) -> None:
+    from tflbuild.tflite.read import read_model
+    from tflbuild.tflite.recurrent import calibration_problem
+
     interface = request.read_json("interface.json")
     data = request.inputs["lowered.tflite"].read_bytes()
     (request.out / "float.tflite").write_bytes(data)
@@ -29,6 +32,8 @@ def run(request: Request) -> None:
             if None in entry["shape"]
         ],
         "quantization_aware": interface["quantization_aware"],
+        "advice": "",
         **measure(data),
     }
+    request.write_json("calibration.json", {"problem": calibration_problem(read_model(data))})
     request.write_json("evaluate.json", report)

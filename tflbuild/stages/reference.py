@@ -72,7 +72,7 @@ class Source:
         self.batch = 1
         self.reset: Callable[[], None] = lambda: None
         if signature.run is not None:
-            self._call = signature.run
+            self._call = own_call(signature.run, pinned)
             return
         # The source itself is traced with its own shapes; only the data follows the pins.
         free = {spec.name: (spec.shape, spec.dtype) for spec in signature.inputs}
@@ -114,6 +114,18 @@ def restorer(traced: Any) -> Callable[[], None]:
             variable.assign(value)
 
     return restore
+
+
+def own_call(
+    run: Callable[[dict[str, Any]], dict[str, Any]], pinned: Mapping[str, tuple[Any, str]]
+) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """What a framework other than TensorFlow computes, over NumPy arrays by name."""
+    import numpy as np
+
+    def call(batch: Mapping[str, Any]) -> dict[str, Any]:
+        return run({name: np.asarray(array, pinned[name][1]) for name, array in batch.items()})
+
+    return call
 
 
 def traced_call(
