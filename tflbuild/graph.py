@@ -36,7 +36,20 @@ from tflbuild.manifest.model import (
 )
 from tflbuild.optimizations.base import AI_EDGE
 from tflbuild.sources import FORMATS
-from tflbuild.stages import compat, convert, evaluate, lower, quantize, reference, validate
+from tflbuild.sources.base import TFLITE
+from tflbuild.stages import (
+    adopt,
+    compat,
+    convert,
+    evaluate,
+    lower,
+    lower_file,
+    measure,
+    quantize,
+    reference,
+    reference_arrays,
+    validate,
+)
 from tflbuild.stages import data as data_stage
 from tflbuild.targets import RUNTIMES
 from tflbuild.usercode import code_inputs
@@ -47,9 +60,15 @@ STAGES = {
     "reference": reference,
     "evaluate": evaluate,
     "convert": convert,
-    "quantize": quantize,  # of the tasks convert:M:O whose quantizer is ai-edge
     "compat": compat,
     "validate": validate,
+    # The same tasks for sources that need no TensorFlow: what they lower to is a file already,
+    # or a runtime of their own gives the reference.
+    "lower_file": lower_file,
+    "reference_arrays": reference_arrays,
+    "measure": measure,
+    "adopt": adopt,
+    "quantize": quantize,  # the quantizer that works on the float file
 }
 ORDER = ("data", "lower", "reference", "evaluate", "convert", "compat", "validate", "release")
 
@@ -110,6 +129,11 @@ class Step:
     report: str | None = None  # path below the reports folder
     data: MadeData | None = None  # what a step of stage data makes arrays of
     section: str = ""  # of the manifest: what the keys of its errors are relative to
+    action: str = ""  # the module in STAGES that does it; "": the one named like the stage
+
+    @property
+    def does(self) -> str:
+        return self.action or self.stage
 
     @property
     def artifact(self) -> Artifact:
@@ -186,19 +210,24 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
     name = model.name
     source = lowering_inputs(workspace.root, model)
     test_params, test_files = data_inputs("test", [parity_data(s) for s in model.signatures])
+    form = FORMATS[model.source.format]
+    lowering, evaluation = ("lower", "evaluate")
+    if form.LOWERED == TFLITE:
+        lowering, evaluation = ("lower_file", "measure")
+    running = "reference_arrays" if form.RUNS_ALONE else "reference"
     steps = [
         *data_steps(workspace.root, model),
-        Step(f"lower:{name}", "lower", model, modules=lower.MODULES + source.modules,
+        Step(f"lower:{name}", "lower", model, modules=STAGES[lowering].MODULES + source.modules,
              params=source.params, files=source.files, folders=source.folders,
-             request=source.request),
+             request=source.request, action=lowering),
         Step(f"reference:{name}", "reference", model,
-             modules=reference.MODULES + source.modules,
+             modules=STAGES[running].MODULES + source.modules,
              params={**source.params, "test": test_params, "sequences": sequences(model)},
              files={**source.files, **test_files}, folders=source.folders,
-             ports=data_ports("test", model), request=source.request),
-        Step(f"evaluate:{name}", "evaluate", model, modules=evaluate.MODULES,
-             ports=(_lowered(name),), request=_retry(source),
-             report=report_of(f"evaluate:{name}")),
+             ports=data_ports("test", model), request=source.request, action=running),
+        Step(f"evaluate:{name}", "evaluate", model, modules=STAGES[evaluation].MODULES,
+             ports=(_lowered(name),), request=_retry(model, source),
+             report=report_of(f"evaluate:{name}"), action=evaluation),
     ]  # fmt: skip
     for optimization in model.optimizations:
         steps += optimization_steps(workspace, model, optimization, source, test_params, test_files)
@@ -206,7 +235,8 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
 
 
 def _lowered(name: str) -> Port:
-    return Port(f"lower:{name}", ("lowered.pb", "saved_model.tar", "interface.json"))
+    return Port(f"lower:{name}", ("lowered.pb", "saved_model.tar", "lowered.tflite",
+                                  "interface.json"))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -263,8 +293,10 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
     )  # fmt: skip
 
 
-def _retry(source: SourceInputs) -> dict[str, Any]:
+def _retry(model: Model, source: SourceInputs) -> dict[str, Any]:
     """What a conversion needs to take the SavedModel route, from the source, after all."""
+    if FORMATS[model.source.format].LOWERED == TFLITE:
+        return {}
     request = {**source.request, "retry": {**source.params, "lower": source.params}}
     request["retry_env"] = request.pop("env")  # converting itself runs no code of the user's
     return request
@@ -359,17 +391,19 @@ def conversion_step(
     if optimization.quantizer != AI_EDGE:
         if optimization.calibrates:
             ports += (Port(f"evaluate:{model.name}", ("calibration.json",)),)
+        adopted = FORMATS[model.source.format].LOWERED == TFLITE
+        does = "adopt" if adopted else "convert"
         return Step(
-            task, "convert", model, optimization, modules=convert.MODULES,
+            task, "convert", model, optimization, modules=STAGES[does].MODULES,
             params=params, files=files, ports=(_lowered(model.name), *ports), gates=gates,
-            request=_retry(source),
+            request=_retry(model, source), action=does,
         )  # fmt: skip
     params["rules"] = [dict(rule) for rule in optimization.rules]
     if optimization.recipe_file is not None:
         files["recipe.json"] = optimization.recipe_file
     return Step(
-        task, "quantize", model, optimization, modules=quantize.MODULES,
-        params=params, files=files, gates=gates,
+        task, "convert", model, optimization, modules=quantize.MODULES,
+        params=params, files=files, gates=gates, action="quantize",
         ports=(
             Port(f"evaluate:{model.name}", ("float.tflite",)),
             Port(f"lower:{model.name}", ("interface.json",)),

@@ -18,6 +18,8 @@ FILES = (
     "models/empty/readme.txt",
     "models/digits.keras",
     "models/old.h5",
+    "models/m.tflite",
+    "models/m.pth",
     "data/cal.npz",
     "data/test.npz",
     "data/x.npy",

@@ -85,9 +85,23 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
     "newline in a name": (HEAD + '  "m\\n": {}\n', "3:3", "expected a name of letters"),
     "optimization name": (model("optimizations: {a-b: {}}"), "5:21", "letters, digits and '_'"),
     # planned, refused by name
-    "format to come": (
-        HEAD + "  m: {source: {format: onnx, path: x}, optimizations: {a: {}}}\n",
-        "3:24", "'onnx' is not supported yet; supported today: saved_model, keras",
+    "two sources": (
+        HEAD + "  m: {source: {format: pytorch, path: x, python: a:b}, optimizations: {a: {}}}\n",
+        "3:42", "a pytorch source is one of `path` and `python`; remove one",
+    ),
+    "quantized file": (
+        HEAD + "  m:\n    source: {format: tflite, path: models/m.tflite}\n"
+        "    optimizations: {a: {quantize: float16, quantizer: tensorflow}}\n",
+        "5:55", "quantizer: tensorflow cannot quantize what is a .tflite file already",
+    ),
+    "weights for a program": (
+        HEAD + "  m: {source: {format: pytorch, path: models/m.pth}, optimizations: {a: {}}}\n",
+        "3:39", "expected a .pt2 file, got 'models/m.pth'; weights or a pickled module hold no",
+    ),
+    "part of a folder": (
+        HEAD + "  m: {source: {format: frozen_graph, path: models/kws/saved_model.pb},"
+        " optimizations: {a: {}}}\n",
+        "3:44", "is part of a SavedModel; it needs `format: saved_model` and the folder",
     ),
     "runtime to come": (
         HEAD + PLAIN + "targets: {s: {runtime: micro}}\n", "6:24", "'micro' is not supported yet",
@@ -311,7 +325,7 @@ def test_a_default_shared_by_many_models_is_reported_once(load: Load) -> None:
 def test_errors_of_many_kinds_come_together_and_sorted(load: Load) -> None:
     lines = errors_of(
         load,
-        HEAD + "  a: {source: {format: onnx}}\n  b: {}\n  c: {sorce: 1}\nfoo: 1\n",
+        HEAD + "  a: {source: {format: onyx}}\n  b: {}\n  c: {sorce: 1}\nfoo: 1\n",
     )
     assert [line.split(":")[1] for line in lines] == ["3", "4", "4", "5", "6"]
 

@@ -77,11 +77,11 @@ class Decider:
         return Inputs(keyed, blobs, dict(step.files))
 
     def action(self, step: Step, inputs: Inputs) -> Action:
-        stage = STAGES.get(step.stage)
+        stage = STAGES.get(step.does)
         if stage is None:  # release: done by the parent, with no toolchain
             return Action(step.stage, 1, step.params, inputs.keyed, {})
         return Action(
-            step.stage,
+            step.does,
             stage.VERSION,
             step.params,
             inputs.keyed,

@@ -289,9 +289,9 @@ class Runner:
             params.update(step.request["retry"])
         job = self.workers.submit(
             step.name,
-            STAGES[step.stage].ZYGOTE,
+            STAGES[step.does].ZYGOTE,
             {
-                "stage": step.stage,
+                "stage": step.does,
                 "params": params,
                 "inputs": request_inputs(
                     self.root, self.store, decision.inputs, step.request.get("inputs", {})

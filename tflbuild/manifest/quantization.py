@@ -13,6 +13,8 @@ from tflbuild.manifest.yamlfile import Node, describe
 from tflbuild.optimizations import QUANTIZATIONS, ai_edge
 from tflbuild.optimizations.base import AI_EDGE, TENSORFLOW
 from tflbuild.optimizations.settings import SETTINGS
+from tflbuild.sources import FORMATS
+from tflbuild.sources.base import TFLITE
 
 # What a key means that is not written. Writing it says the same, so the key holds it only
 # where it differs; `float_ops` has no default: left out, float operators are a warning.
@@ -74,7 +76,13 @@ class _Builder:
         """The values of `quantize` and `quantizer`; a problem where they do not go together."""
         given = text(get(self.entry, "quantize"))
         recipe = get(self.entry, "recipe")
-        quantizer = text(get(self.entry, "quantizer")) or TENSORFLOW
+        quantizer = text(get(self.entry, "quantizer")) or self._usual(given)
+        if quantizer == TENSORFLOW and self._is_file() and given not in (None, "none"):
+            self.model.problem(
+                f"quantizer: {TENSORFLOW} cannot quantize what is a .tflite file already; write"
+                f" quantizer: {AI_EDGE}, or leave it out",
+                get(self.entry, "quantizer"),
+            )
         if recipe is not None and quantizer == AI_EDGE:
             if given is not None:
                 self.model.key_problem(
@@ -97,6 +105,16 @@ class _Builder:
             self.model.problem(message, get(self.entry, "quantize") or self.entry)
             quantizer = next(iter(able))
         return quantize, quantizer
+
+    def _is_file(self) -> bool:
+        """What lowers to a file is not TensorFlow's converter's to quantize."""
+        form = FORMATS.get(text(get(self.model.tree, "source", "format")) or "")
+        return form is not None and form.LOWERED == TFLITE
+
+    def _usual(self, quantize: str | None) -> str:
+        """The quantizer where none is written."""
+        wanted = get(self.entry, "recipe") is not None or quantize not in (None, "none")
+        return AI_EDGE if wanted and self._is_file() else TENSORFLOW
 
     def check_io(self, key: str, value: str, quantize: str, quantizer: str) -> None:
         able = self.io_types(quantize, quantizer)

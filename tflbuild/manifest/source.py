@@ -28,7 +28,13 @@ def build_source(model: ModelNodes) -> Source:
         if key != "format" and key not in form.KEYS and given.value is not None:
             model.key_problem(f"{key!r} has no effect with format {name}; remove it", given)
     main = form.KEYS[0]
-    if get(source, main) is None:
+    given_keys = [k for k in ("path", "python") if k in form.KEYS and get(source, k) is not None]
+    if len(given_keys) > 1:
+        model.key_problem(
+            f"a {name} source is one of `path` and `python`; remove one", get(source, "python")
+        )
+        return Source(name)
+    if not given_keys:
         example = f"source: {{format: {name}, {main}: {form.EXAMPLE}}}"
         model.key_problem(f"model {model.name!r} has no `source.{main}`; write `{example}`", source)
         return Source(name)

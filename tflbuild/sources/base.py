@@ -12,6 +12,10 @@ from tflbuild.errors import TaskError
 
 Tensors = dict[str, Any]  # tensors by signature key
 
+# What lower makes of a source (Format.LOWERED).
+GRAPH = "graph"  # it traces `function`; TensorFlow's converter takes the graph
+TFLITE = "tflite"  # `to_tflite` gives a file; nothing is traced
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -46,9 +50,9 @@ class Loaded:
 
     `signatures`: those to ship, in their order. `save` writes a SavedModel of traced functions
     by signature key (`keras` needs its own way); `keep_alive` holds what functions refer to
-    weakly. `to_tflite` is there where the format has a converter of its own (PyTorch): it gives
-    the bytes of a float file for the pinned inputs of each signature; then `function` is not
-    called, and each signature has a `run`.
+    weakly. `to_tflite` is there where LOWERED is TFLITE: it gives the bytes of a file for the
+    pinned inputs of each signature, inputs and outputs in their order; then `function` and `save`
+    are not called, and each signature has a `run`.
     """
 
     loader: str
@@ -77,6 +81,8 @@ class Format(Protocol):
     KEYS: tuple[str, ...]  # of `source`, beyond `format`; the first is required
     EXAMPLE: str  # a value of that key, for messages
     FOLDER: bool  # its `path` names a folder
+    LOWERED: str  # GRAPH or TFLITE
+    RUNS_ALONE: bool  # `load` and `Signature.run` need no TensorFlow
 
     def problem(self, path: str, shown: str) -> str:
         """In the parent: why what lies at `path` (there is something) is not of this format;
@@ -89,7 +95,8 @@ class Format(Protocol):
         ...
 
     def load(self, path: Path, params: Mapping[str, Any]) -> Loaded:
-        """In a child. `params`: the keys of `source`, and for formats that trace `pins` (of
-        inputs, by name: shape, dtype) and `pins_of` (those by signature). Functions of the
-        user's come from `pyrun`. Raises TaskError with a reason and a remedy."""
+        """In a child. `params`: the keys of `source`; of the manifest's `inputs`, `pins` (by name:
+        shape, dtype), `pins_of` (those by signature) and `input_order`; of `outputs`,
+        `output_order`. Functions of the user's come from `pyrun`. Raises TaskError with a reason
+        and a remedy."""
         ...

@@ -16,13 +16,15 @@ from typing import Any
 from tflbuild import pyrun
 from tflbuild.errors import TaskError
 from tflbuild.sources import keras as keras_source
-from tflbuild.sources.base import Loaded, Signature, Tensors, TensorSpec, no_signature
+from tflbuild.sources.base import GRAPH, Loaded, Signature, Tensors, TensorSpec, no_signature
 
 NAME = "concrete_function"
 MODULES: tuple[str, ...] = ("keras", "tf_keras")
 KEYS: tuple[str, ...] = ("python", "args", "signature", "signatures")
 EXAMPLE = "package.module:function"
 FOLDER = False
+LOWERED = GRAPH
+RUNS_ALONE = False
 
 DEFAULT = "serving_default"
 KEY = "source.python"

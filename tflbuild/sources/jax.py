@@ -24,7 +24,7 @@ from typing import Any
 
 from tflbuild import pyrun
 from tflbuild.errors import TaskError, one_line
-from tflbuild.sources.base import Loaded, Signature, Tensors, TensorSpec
+from tflbuild.sources.base import GRAPH, Loaded, Signature, Tensors, TensorSpec
 from tflbuild.sources.keras import unique
 
 NAME = "jax"
@@ -32,6 +32,8 @@ MODULES: tuple[str, ...] = ("jax", "jaxlib", "ml_dtypes")
 KEYS: tuple[str, ...] = ("python", "args", "params")
 EXAMPLE = "package.module:function"
 FOLDER = False
+LOWERED = GRAPH
+RUNS_ALONE = False
 
 INSTALL = "pip install 'tflbuild[jax]'"
 KEY = "source.python"

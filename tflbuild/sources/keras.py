@@ -16,13 +16,16 @@ from typing import Any
 
 from tflbuild import pyrun
 from tflbuild.errors import TaskError, one_line
-from tflbuild.sources.base import Loaded, Signature, Tensors, TensorSpec
+from tflbuild.sources.base import GRAPH, Loaded, Signature, Tensors, TensorSpec
+from tflbuild.sources.size import LIMIT, refuse_large
 
 NAME = "keras"
 MODULES: tuple[str, ...] = ("keras", "tf_keras", "h5py")
 KEYS: tuple[str, ...] = ("path",)
 EXAMPLE = "FILE.keras"
 FOLDER = False
+LOWERED = GRAPH
+RUNS_ALONE = False
 
 # How Keras 3, both for .h5, and tf_keras tell of a class that they do not know.
 _UNKNOWN = re.compile(
@@ -69,6 +72,7 @@ def _custom_objects(params: Mapping[str, Any]) -> dict[str, Any]:
 def _load_model(path: Path, custom: dict[str, Any]) -> tuple[Any, str]:
     import keras
 
+    refuse_large(weights_size(path), "its weights take")
     writer = _written_by(path)
     try:
         return keras.models.load_model(path, compile=False, custom_objects=custom), "keras"
@@ -103,6 +107,40 @@ def _written_by(path: Path) -> str:
             return version.decode() if isinstance(version, bytes) else str(version)
     except Exception:  # not a file of Keras; zip, zlib and HDF5 have many words for it
         return ""
+
+
+def weights_size(path: Path) -> int:
+    """Bytes of the model's own weights, from the file's headers; 0 where they cannot be read."""
+    import h5py
+
+    try:
+        if not zipfile.is_zipfile(path):
+            with h5py.File(path, "r") as file:
+                return _stored(file.get("model_weights", file))
+        with zipfile.ZipFile(path) as archive:
+            size = max((e.file_size for e in archive.infolist() if e.filename.endswith(".h5")),
+                       default=0)  # fmt: skip
+            if size <= LIMIT:
+                return size
+            try:
+                with archive.open("model.weights.h5") as stream, h5py.File(stream, "r") as file:
+                    return _stored(file)
+            except Exception:  # not what Keras writes: then all of it counts
+                return size
+    except Exception:  # Keras says what is wrong when it loads the file
+        return 0
+
+
+def _stored(group: Any) -> int:
+    """Bytes of all arrays below a group of HDF5, but an optimizer's."""
+    sizes: list[int] = []
+
+    def add(name: str, item: Any) -> None:
+        if hasattr(item, "nbytes") and not name.startswith("optimizer"):
+            sizes.append(int(item.nbytes))
+
+    group.visititems(add)
+    return sum(sizes)
 
 
 def _why_not(error: Exception, here: str, writer: str) -> str:

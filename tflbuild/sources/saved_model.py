@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tflbuild.errors import TaskError, UsageError, one_line
-from tflbuild.sources.base import Loaded, Signature, Tensors, TensorSpec, no_signature
+from tflbuild.frozen import all_nodes
+from tflbuild.sources.base import (
+    GRAPH,
+    Loaded,
+    Signature,
+    Tensors,
+    TensorSpec,
+    no_signature,
+)
+from tflbuild.sources.saved_model_v1 import load_graph, needs_a_session
+from tflbuild.sources.size import refuse_large
 
 NAME = "saved_model"
 MODULES: tuple[str, ...] = ("tf_keras",)
 KEYS: tuple[str, ...] = ("path", "signature", "signatures", "tags")
 EXAMPLE = "FOLDER"
 FOLDER = True
+LOWERED = GRAPH
+RUNS_ALONE = False
 
 
 def problem(path: str, shown: str) -> str:
@@ -65,16 +79,21 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
             f"no graph with tags {tags}; the SavedModel has {graphs}: set source.tags",
             key="source.tags",
         )
+    graph = proto.meta_graphs[graphs.index(sorted(tags))]
+    known = [key for key in graph.signature_def if not key.startswith("__")]
+    for key in wanted:
+        if key not in known:
+            raise no_signature(key, known)
+    refuse_large(weights_size(path), "its weights take")
+    if any(needs_a_session(graph, key) for key in wanted):
+        return _loaded_v1(path, tags, graph, wanted)
     try:
         root = tf.saved_model.load(str(path), tags=tags)
     except Exception as error:
         raise TaskError(f"TensorFlow cannot load the SavedModel: {one_line(error)}") from error
-    known = [key for key in root.signatures if not key.startswith("__")]
-    for key in wanted:
-        if key not in root.signatures:
-            raise no_signature(key, known)
 
     def save(traced: Mapping[str, Any], folder: Path) -> None:
+        refuse_table_files(graph.graph_def, traced)
         module = tf.Module()
         module.root = root
         tf.saved_model.save(module, str(folder), signatures=dict(traced))
@@ -98,3 +117,55 @@ def _signature(key: str, loaded: Any) -> Signature:
         for name in sorted(specs)
     )
     return Signature(key, inputs, tuple(sorted(loaded.structured_outputs)), function)
+
+
+def _loaded_v1(path: Path, tags: Sequence[str], graph: Any, wanted: Sequence[str]) -> Loaded:
+    import tensorflow as tf
+
+    found = [load_graph(path, tags, graph, key) for key in wanted]
+
+    def save(traced: Mapping[str, Any], folder: Path) -> None:
+        module = tf.Module()
+        module.tables = [table for one in found for table in one.tables]
+        tf.saved_model.save(module, str(folder), signatures=dict(traced))
+
+    signatures = tuple(
+        Signature(key, one.inputs, one.outputs, one.function)
+        for key, one in zip(wanted, found, strict=True)
+    )
+    return Loaded("tf.compat.v1.saved_model", signatures, save, keep_alive=found)
+
+
+def refuse_table_files(graph: Any, traced: Mapping[str, Any]) -> None:
+    """TaskError where a table is read that an asset fills: the converter drops such files."""
+    nodes = [node for node in all_nodes(graph) if node.op.startswith("InitializeTableFromTextFile")]
+    for function in traced.values() if nodes else ():
+        inner = function.get_concrete_function().graph.as_graph_def()
+        if any(node.op.startswith("LookupTable") for node in all_nodes(inner)):
+            raise TaskError(
+                f"a table is filled from a text file ({nodes[0].name!r}), which a .tflite file"
+                " cannot hold: fill it from constants (tf.lookup.KeyValueTensorInitializer)"
+            )
+
+
+# What checkpoints hold beside the weights: an optimizer's state, of TensorFlow 2 and 1.
+_SLOTS = re.compile(
+    r".*\.OPTIMIZER_SLOT.*|(.*/)?_?optimizer/.*"
+    r"|.*/(Adam(_1)?|Momentum|RMSProp(_1)?|Adagrad|Adadelta(_1)?|Ftrl(_1)?)"
+)
+
+
+def weights_size(path: Path) -> int:
+    """Bytes of the variables, by the index of the checkpoint; 0 where there is none to read."""
+    import tensorflow as tf
+
+    try:
+        reader = tf.train.load_checkpoint(str(path / "variables" / "variables"))
+        types, shapes = reader.get_variable_to_dtype_map(), reader.get_variable_to_shape_map()
+    except Exception:  # TensorFlow says what is wrong when it loads the model
+        return 0
+    return sum(
+        types[name].size * math.prod(shape)
+        for name, shape in shapes.items()
+        if not _SLOTS.fullmatch(name)
+    )

@@ -70,6 +70,7 @@ def load_source(request: Request) -> Loaded:
     pins = {name: pin for settings in asked for name, pin in settings["pins"].items()}
     of = {settings["name"]: settings["pins"] for settings in asked if settings["name"] is not None}
     params = {**request.params["source"], "pins": pins, "pins_of": of}
+    params |= {key: asked[0][key] for key in ("input_order", "output_order")}
     if "code" in request.params:
         pyrun.enter(request.inputs, request.params["code"], request.out.parent)
     loaded = FORMATS[params["format"]].load(request.inputs["source"], params)
