@@ -93,10 +93,7 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
         HEAD + PLAIN + "targets: {s: {runtime: micro}}\n", "6:24", "'micro' is not supported yet",
     ),
     "target to come": (optimized("targets: [micro]"), "6:15", "supported today: litert"),
-    "key to come": (optimized("extends: other"), "6:5", "'extends' is not supported"),
-    "quantize to come": (
-        model("optimizations: {a: {quantize: int16x8}}"), "5:35", "'int16x8' is not supported yet",
-    ),
+    "key to come": (optimized("validate: {golden: {}}"), "6:16", "'golden' is not supported"),
     "metric to come": (
         optimized("validate: {metrics: {f1: {min: 1}}}"), "6:26", "'f1' is not supported yet",
     ),
