@@ -479,7 +479,9 @@ def _data_name(shipped: Shipped) -> str:
 def data_ports(use: str, model: Model) -> tuple[Port, ...]:
     """Where `use` (calibration, test) of each signature reads arrays that a task makes."""
     ports = []
-    for index, shipped in enumerate(model.signatures):
+    # Numbered as `data_inputs` numbers them.
+    using = [s for s in model.signatures if use == "test" or s.calibration is not None]
+    for index, shipped in enumerate(using):
         data = shipped.calibration if use == "calibration" else parity_data(shipped)
         if isinstance(data, MadeData):
             task, _ = _data_task(model, shipped, _data_name(shipped) if use == "test" else use)

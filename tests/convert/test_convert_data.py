@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from data_files import example, records
+from jsonschema import Draft202012Validator
 from workspace_folder import WorkspaceFolder
+
+from tflbuild import schemas
 
 Image = pytest.importorskip("PIL.Image")
 pytestmark = pytest.mark.convert
@@ -153,3 +157,48 @@ def test_what_no_input_takes(digits: WorkspaceFolder) -> None:
         "convert:stored:int8": "calibration data: what is declared gives ['img'], the inputs are"
         " ['image']"
     }
+
+
+def test_a_function_gives_the_same_file_also_by_tensorflow(digits: WorkspaceFolder) -> None:
+    code = """
+import numpy as np
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+def arrays():
+    for row in np.load(HERE / "c.npz")["image"]:
+        yield {"image": row}
+
+def dataset(name):
+    import tensorflow as tf
+    test = np.load(HERE / name)
+    return tf.data.Dataset.from_tensor_slices((test["image"], test["labels"]))
+"""
+    head = MANIFEST.split("  stored:")[0]
+    own = """
+  coded:
+    data:
+      calibration: {python: give.py:arrays}
+      test: {python: give.py:dataset, args: [t.npz], labels: pair}
+    depends: [c.npz, t.npz]
+"""
+    digits.write(head + own, {"give.py": code})
+    result = digits.build()
+    assert result.ok, [task.reason for task in result.tasks]
+    dist = digits.dist()
+    assert dist["litert/coded-int8.tflite"] == dist["litert/arrays-int8.tflite"]
+    reports = [digits.report(f"{name}/int8/validate.json") for name in ("arrays", "coded")]
+    measured, same = (report["measured"] for report in reports)
+    assert measured["metrics"] == same["metrics"] != []
+    (read,) = reports[1].pop("data").values()
+    assert (read["kind"], read["samples"]) == ("python", measured["metrics"][0]["samples"])
+
+
+@pytest.mark.parametrize("name", ["stored", "images"])
+def test_what_was_read_is_as_its_schema_says(digits: WorkspaceFolder, name: str) -> None:
+    assert digits.build(name).ok
+    read = digits.report(f"{name}/int8/validate.json")["data"]
+    assert list(read) == [f"data:{name}:test"]
+    schema = json.loads(schemas.text("validate"))["properties"]["data"]
+    Draft202012Validator(schema).validate(read)

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_files import example, features, make, pixels, records
+from data_files import MODEL, example, features, make, pixels, records
 
+from tflbuild.datasets import images
 from tflbuild.datasets import pixels as pixels_module
 from tflbuild.datasets.base import WrongData
 from tflbuild.datasets.choose import choose
@@ -177,6 +178,8 @@ def test_labels_by_csv(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text('a.png,dog\n"sub/b, c.png",cat\n')
     named = ImageData("images", labels="l.csv", classes=("cat", "dog"))
     assert make(tmp_path, named)["labels"] == [1, 0]
+    (tmp_path / "l.csv").write_bytes(b'\xef\xbb\xbfa.png,3\r\n"sub/b, c.png",1\r\n')
+    assert make(tmp_path, declared)["labels"] == [3, 1]  # as spreadsheets write it
     for text, says in (
         ("a.png,3\n", r"image sub/b, c.png has no line"),
         ("a.png\n", "line 1: expected `image,class`, the class a class number; got 'a.png'"),
@@ -226,6 +229,24 @@ def test_links_that_leave_the_workspace_and_loops(folder: Path, tmp_path: Path) 
     (root / "images/more").unlink()
     with pytest.raises(WrongData, match=r"no file that matches \*\.no or \*\.not in images"):
         make(root, ImageData("images", files=("*.no", "*.not")))
+
+
+@pytest.mark.parametrize("name", [b"new\nline.png", b"\xff\xfe.png", b"sub\xff/a.png"])
+def test_names_that_cannot_be_shown(folder: Path, tmp_path: Path, name: bytes) -> None:
+    save(folder / "a.png")
+    path = Path(os.fsdecode(os.path.join(os.fsencode(folder), name)))
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes((folder / "a.png").read_bytes())
+    with pytest.raises(WrongData, match="rename it") as caught:
+        make(tmp_path, ImageData("images"))
+    assert str(caught.value).isascii()
+    assert "\n" not in str(caught.value)
+
+
+def test_the_root_itself(tmp_path: Path) -> None:
+    save(tmp_path / "a.png")
+    assert images.listing(tmp_path, MODEL, ImageData(".")).folders == (".",)
+    assert make(tmp_path, ImageData("."))["told"]["images"] == 1
 
 
 def bomb() -> bytes:

@@ -61,8 +61,12 @@ class Kind(Protocol):
 
 
 def inside(root: Path, path: str, key: str) -> str:
-    """An absolute path below the root, relative to it. Raises WrongData when it leads out."""
-    relative = path.removeprefix(str(root) + os.sep)
-    if not os.path.realpath(path).startswith(str(root) + os.sep):
+    """An absolute path below the root, relative to it. Raises WrongData when it leads out, or is
+    none that a line of text can hold."""
+    relative = "." if path == str(root) else path.removeprefix(str(root) + os.sep)
+    if not relative.isprintable():  # a newline, or bytes that are not UTF-8
+        raise WrongData(f"{relative!a}: rename it, to characters that can be shown", key)
+    real = os.path.realpath(path)
+    if real != str(root) and not real.startswith(str(root) + os.sep):
         raise WrongData(f"{relative} is a symbolic link that leaves the workspace", key)
     return relative

@@ -147,7 +147,7 @@ def _read_labels(path: Path, classes: list[str]) -> dict[str, int]:
     numbers = {name: index for index, name in enumerate(classes)}
     found: dict[str, int] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
             for line, row in enumerate(csv.reader(stream), 1):
                 if not row:
                     continue

@@ -201,7 +201,7 @@ class _Reader:
         import numpy as np
 
         wanted = np.dtype(self.dtype)
-        if wanted.kind == "f":
+        if wanted.kind == "f" or wanted == numbers.dtype:
             return numbers.astype(wanted)
         if numbers.dtype.kind == "f":
             whole = bool((np.floor(numbers) == numbers).all())  # false for NaN

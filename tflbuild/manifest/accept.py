@@ -26,7 +26,7 @@ _SILENT = {"description", "default", "title", "$schema", "$id", "$comment", "typ
 
 def compiled(schema: dict[str, Any]) -> Accept:
     """A function that tells whether a node is one that the schema (without $refs) allows."""
-    kinds = schema.get("type")
+    kinds = schema.get("type", [*_PYTHON])  # without one, any
     names = [kinds] if isinstance(kinds, str) else kinds or []
     # The exact types: to Python, but not to JSON, a bool is an int.
     types = frozenset(python for name in names for python in _PYTHON[name])
