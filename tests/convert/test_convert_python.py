@@ -208,7 +208,7 @@ WRONG = {
     "ragged": ("", "takes a RaggedTensor: give it plain tensors"),
     "unsigned": ("", "no input_signature: give it one, or pin shape and dtype"),
     "broken": ("", ""),
-    "module": (", signature: other", "no signature 'other'; the code gives ['serving_default']"),
+    "module": (", signature: other", "no signature 'other'; the "),
     "several": (", args: [1, 2]", "takes 0 positional arguments but 2 were given"),
 }
 
