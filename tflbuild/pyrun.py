@@ -23,12 +23,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from tflbuild.errors import TaskError, TflbuildError, one_line
 from tflbuild.pycode import PREFIX
 
 SHOWN = 5  # undeclared files that one message names
+_STDLIB = str(Path(os.__file__).parent) + os.sep
 _OURS = (".tflbuild", ".git")
 _EVENTS = frozenset({"open", "os.listdir", "os.scandir", "ctypes.dlopen"})
 _SUFFIXES = (".py", *EXTENSION_SUFFIXES)
@@ -198,11 +200,28 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
                 _mirror.wanted(args[0])
         elif event == "ctypes.dlopen":
             _mirror.wanted(args[0])
-        # Python's own path finder lists the folders of the module path.
-        elif not sys._getframe(1).f_code.co_filename.startswith("<frozen importlib"):
+        # Folders of the module path are listed by whoever looks for modules and plugins.
+        elif os.fspath(args[0] or ".") not in sys.path or _asked_by_user(_mirror):
             _mirror.listed(args[0])
     finally:
         _looking = False
+
+
+def _asked_by_user(mirror: Mirror) -> bool:
+    """The innermost code that is not Python's own library is the user's."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith(mirror.folder + os.sep):
+            return True
+        if not name.startswith("<") and not _of_python(name):
+            return False
+        frame = frame.f_back
+    return False
+
+
+def _of_python(file: str) -> bool:
+    return file.startswith(_STDLIB) and "-packages" not in file[len(_STDLIB) :]
 
 
 class _LastFinder:

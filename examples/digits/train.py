@@ -12,6 +12,7 @@ Writes, below FOLDER (default: this script's own):
     models/saved_model/    a SavedModel, signature serving_default
     models/digits.keras    the same model, Keras 3's own format
     models/digits.h5       the same model, HDF5
+    models/weights.npz     its weights alone, by layer: for networks that are written in code
     data/calibration.npz   image: 200 training images, for the ranges of int8
     data/test.npz          image, labels: 450 images that the training never saw
 """
@@ -47,6 +48,15 @@ def network() -> keras.Model:
     return keras.Model(image, digit, name="digits")
 
 
+def weights(model: keras.Model) -> dict[str, np.ndarray]:
+    """Arrays by name: `strokes/kernel`, `strokes/bias`, …"""
+    return {
+        f"{layer.name}/{weight.name}": np.asarray(weight.value)
+        for layer in model.layers
+        for weight in layer.weights
+    }
+
+
 def main(folder: Path) -> None:
     keras.utils.set_random_seed(SEED)
     tf.config.experimental.enable_op_determinism()
@@ -72,6 +82,7 @@ def main(folder: Path) -> None:
     model.export(models / "saved_model", verbose=False)
     model.save(models / "digits.keras")
     model.save(models / "digits.h5")
+    np.savez(models / "weights.npz", **weights(model))
     np.savez_compressed(data / "calibration.npz", image=train_x[:CALIBRATION_IMAGES])
     np.savez_compressed(data / "test.npz", image=test_x, labels=test_y)
 

@@ -214,8 +214,9 @@ def _inputs(
         values = dict(examples)
     else:
         listed = list(examples) if isinstance(examples, list | tuple) else [examples]
-        spare = [f"input_{index}" for index in range(len(positional), len(listed))]
-        values = dict(zip([*positional, *spare], listed, strict=False))
+        names = [*positional, *(name for name in pins if name not in positional)]
+        names += [f"input_{index}" for index in range(len(names), len(listed))]
+        values = dict(zip(names, listed, strict=False))
     by_position = [name for name in positional if name in values]
     others = [name for name in values if name not in by_position]
     if others and not by_position and len(positional) == 1:

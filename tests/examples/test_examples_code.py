@@ -1,0 +1,73 @@
+"""The digits network as code: the examples release what the trained network does."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from workspace_folder import WorkspaceFolder
+
+pytestmark = pytest.mark.convert
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+OPTIMIZATIONS = ("float32", "dynamic", "half", "int8")
+READ = ["examples/digits/models/weights.npz", "examples/digits/data"]
+
+
+@pytest.mark.parametrize(
+    ("example", "model"),
+    [
+        ("digits_function", "digits-function"),
+        pytest.param(
+            "digits_jax", "digits-jax",
+            marks=pytest.mark.skipif(find_spec("jax") is None, reason="needs the extra jax"),
+        ),
+    ],
+)  # fmt: skip
+def test_example_is_released_in_every_optimization(
+    example: str, model: str, workspace: WorkspaceFolder
+) -> None:
+    names = [*READ, f"examples/{example}/network.py", f"examples/{example}/tflbuild.yaml"]
+    workspace.write(
+        f"version: 1\ninclude: [examples/{example}/tflbuild.yaml]\n",
+        {name: REPOSITORY / name for name in names},
+    )
+    result = workspace.build()
+    assert result.ok, [t.reason for t in result.tasks if t.reason]
+    assert sorted(result.released) == sorted(f"{model}:{o}@litert" for o in OPTIMIZATIONS)
+    sizes = {o: result.released[f"{model}:{o}@litert"].size for o in OPTIMIZATIONS}
+    assert sizes["half"] < 0.7 * sizes["float32"]
+    assert max(sizes["dynamic"], sizes["int8"]) < 0.5 * sizes["float32"]
+    for optimization in OPTIMIZATIONS:
+        report = workspace.report(f"{model}/{optimization}/validate.json")
+        assert report["gate"]["passed"]  # accuracy 0.97 at least
+        assert [entry["output"] for entry in report["measured"]["parity"]] == ["digit"]
+    assert workspace.build().done.reached_graph == 0
+
+    # Its weights are an input, though no import names them.
+    with np.load(REPOSITORY / READ[0]) as arrays:
+        zeroed = {name: arrays[name] * 0 for name in arrays.files}
+    workspace.write(files={READ[0]: zeroed})
+    result = workspace.build()
+    assert f"lower:{model}" in result.ran()
+    assert result.exit_code == 1  # and the accuracy gate stops what became of the model
+
+
+def test_weights_in_code_are_those_of_the_keras_file() -> None:
+    import h5py
+
+    stored: dict[str, np.ndarray] = {}
+
+    def visit(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            layer, kind = name.split("/")[0], name.rpartition("/")[2].partition(":")[0]
+            stored[f"{layer}/{kind}"] = item[()]
+
+    with h5py.File(REPOSITORY / "examples/digits/models/digits.h5") as file:
+        file["model_weights"].visititems(visit)
+    with np.load(REPOSITORY / READ[0]) as arrays:
+        assert sorted(arrays.files) == sorted(stored)
+        for name in arrays.files:
+            np.testing.assert_array_equal(arrays[name], stored[name])
