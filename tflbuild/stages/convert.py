@@ -17,7 +17,7 @@ from tflbuild.optimizations.base import TENSORFLOW, Settings
 from tflbuild.stages import lower
 from tflbuild.stages.base import Request
 
-VERSION = 2
+VERSION = 3
 MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "tf"
 
