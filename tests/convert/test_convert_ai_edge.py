@@ -60,6 +60,8 @@ models:
       covered: {quantizer: ai-edge, recipe: [{op: CONV_2D}, {quantize: dynamic_range}]}
       foreign: {quantizer: ai-edge, recipe: [{op: NO_SUCH_OP, quantize: int8}]}
       damaged: {quantizer: ai-edge, recipe: damaged.json}
+      odd: {quantizer: ai-edge, recipe: odd.json}
+      odder: {quantizer: ai-edge, recipe: odder.json}
   trig:
     source: {format: saved_model, path: trig}
     data: {calibration: {npz: image.npz}, test: {npz: image.npz}}
@@ -88,6 +90,8 @@ REFUSED = {
     "plain:covered": "rule 1 ({'op': 'CONV_2D'}) has no effect on this model",
     "plain:foreign": "ai-edge-quantizer refuses the recipe",
     "plain:damaged": "the recipe is not JSON",
+    "plain:odd": "ai-edge-quantizer refuses the recipe: ",
+    "plain:odder": "Unsupported algorithm key: NONE_SUCH",
     "trig:forbid": "2 operators stay float: ",
     "trained:w8": "write quantizer: tensorflow and quantize: qat",
     "uncalibrated:written": "that needs data.calibration",
@@ -105,6 +109,8 @@ def built(pool: ZygotePool, tmp_path_factory: pytest.TempPathFactory) -> Built:
         "recipe.json": json.dumps([ENTRY]),
         "static.json": json.dumps([STATIC]),
         "damaged.json": "[{",
+        "odd.json": json.dumps([{**ENTRY, "op_config": [1]}]),
+        "odder.json": json.dumps([{**ENTRY, "algorithm_key": "NONE_SUCH"}]),
     }
     folder.write(MANIFEST, files)
     return folder, folder.build(keep_going=True)
