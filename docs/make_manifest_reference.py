@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tflbuild.manifest.schema import referred
+
 DOCS = Path(__file__).resolve().parent
 SCHEMA = DOCS.parent / "tflbuild" / "schemas" / "tflbuild.schema.json"
 REFERENCE = DOCS / "MANIFEST.md"
@@ -61,22 +63,24 @@ class Key:
     part: dict[str, Any]
 
 
-def keys(part: dict[str, Any], definitions: dict[str, Any], path: str = "") -> Iterator[Key]:
+def keys(part: dict[str, Any], whole: dict[str, Any], path: str = "") -> Iterator[Key]:
     """Every key below a part of the schema, in the schema's order. A planned key comes alone."""
     for name, child in part.get("properties", {}).items():
-        yield from _key(child, definitions, f"{path}.{name}" if path else name)
+        yield from _key(child, whole, f"{path}.{name}" if path else name)
     named = part.get("additionalProperties")
     if isinstance(named, dict) and named:
-        yield from _key(named, definitions, f"{path}.<name>")
+        yield from _key(named, whole, f"{path}.<name>")
 
 
-def _key(part: dict[str, Any], definitions: dict[str, Any], path: str) -> Iterator[Key]:
+def _key(part: dict[str, Any], whole: dict[str, Any], path: str) -> Iterator[Key]:
     reference = part.get("$ref")
     if reference is not None:
-        part = {**definitions[reference.rpartition("/")[2]], **part}
+        part = {**referred(whole, reference), **part}
     yield Key(path, part)
-    if PLANNED not in part and path != "defaults":  # a model is listed once
-        yield from keys(part, definitions, path)
+    # What is referred to is listed once, at its own place.
+    elsewhere = reference is not None and path != "models.<name>"
+    if PLANNED not in part and not elsewhere:
+        yield from keys(part, whole, path)
 
 
 def value_of(part: dict[str, Any]) -> str:
@@ -101,7 +105,7 @@ def reference(schema: dict[str, Any]) -> str:
     lines = [INTRODUCTION]
     planned = []
     section = ""
-    for key in keys(schema, schema.get("$defs", {})):
+    for key in keys(schema, schema):
         if PLANNED in key.part:
             planned.append(f"| `{key.path}` | {_cell(key.part[PLANNED])} |")
             continue

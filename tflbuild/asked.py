@@ -46,11 +46,6 @@ class Verified:
         return self
 
 
-def signatures_of(interface: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The signatures of `interface.json`."""
-    return list(interface.get("signatures") or [interface])
-
-
 def verify(
     model: TfliteModel,
     params: Mapping[str, Any],
@@ -68,7 +63,7 @@ def verify(
 
     names = frozenset(kept)
     problems = weightless_variables(model)
-    for signature in signatures_of(interface):
+    for signature in interface["signatures"]:
         problems += quantization_problems(
             model,
             params["quantize"],

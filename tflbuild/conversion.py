@@ -8,14 +8,13 @@ them), the SavedModel entry for everything that cannot be frozen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tflbuild.errors import TaskError, TflbuildError
 from tflbuild.stages.base import ConversionFailed
-from tflbuild.stages.lower import SIGNATURE
 
 # The documented meaning of ConverterErrorData.error_code (converter_error_data.proto).
 ERROR_CODES = {
@@ -46,6 +45,11 @@ class Lowered:
     interface: Mapping[str, Any]
 
     @property
+    def signatures(self) -> Sequence[Mapping[str, Any]]:
+        found: Sequence[Mapping[str, Any]] = self.interface["signatures"]
+        return found
+
+    @property
     def frozen(self) -> bool:
         return self.path.suffix == ".pb"
 
@@ -63,7 +67,7 @@ def make_converter(lowered: Lowered) -> Any:
 
     if not lowered.frozen:
         converter = tf.lite.TFLiteConverter.from_saved_model(
-            str(lowered.path), signature_keys=[SIGNATURE]
+            str(lowered.path), signature_keys=[s["key"] for s in lowered.signatures]
         )
         # A table or a variable of the source needs its initializer in the file.
         converter.experimental_enable_resource_variables = True
@@ -71,7 +75,7 @@ def make_converter(lowered: Lowered) -> Any:
         converter = _from_concrete_function(lowered)
     else:
         graph = read_graph(lowered.path)
-        interface = lowered.interface
+        (interface,) = lowered.signatures
         converter = tf.compat.v1.lite.TFLiteConverter(
             graph,
             None,
@@ -98,9 +102,10 @@ def _from_concrete_function(lowered: Lowered) -> Any:
     import tensorflow as tf
 
     graph = read_graph(lowered.path)
+    (interface,) = lowered.signatures
     wrapped = tf.compat.v1.wrap_function(lambda: tf.compat.v1.import_graph_def(graph, name=""), [])
-    inputs = [wrapped.graph.get_tensor_by_name(e["tensor"]) for e in lowered.interface["inputs"]]
-    outputs = [wrapped.graph.get_tensor_by_name(e["tensor"]) for e in lowered.interface["outputs"]]
+    inputs = [wrapped.graph.get_tensor_by_name(e["tensor"]) for e in interface["inputs"]]
+    outputs = [wrapped.graph.get_tensor_by_name(e["tensor"]) for e in interface["outputs"]]
     pruned = wrapped.prune(inputs, outputs)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([pruned])
     converter._keep_alive = (wrapped, pruned)
@@ -160,8 +165,10 @@ def first_line(text: str) -> str:
     return lines[0][:300] if lines else "no reason given"
 
 
-def bind(lowered: Lowered, data: bytes, interface_type: Callable[..., Any], io_type: Any) -> Any:
-    """The interface of a converted file: each signature key with its tensor index.
+def bind(
+    lowered: Lowered, data: bytes, interface_type: Callable[..., Any], io_type: Any
+) -> tuple[Any, ...]:
+    """The interfaces of a converted file: each signature key with its tensor index.
 
     On the SavedModel route the file's own signature says which tensor is which; on the frozen
     routes the converter keeps the positional order that it was given. Raises TaskError when a
@@ -170,57 +177,67 @@ def bind(lowered: Lowered, data: bytes, interface_type: Callable[..., Any], io_t
     from tflbuild.tflite.read import read_model
 
     model = read_model(data)
-    wanted = lowered.interface
-    main = model.subgraphs[0]
-    if lowered.frozen:
-        pairs = {
-            "inputs": list(zip([e["name"] for e in wanted["inputs"]], main.inputs, strict=False)),
-            "outputs": list(
-                zip([e["name"] for e in wanted["outputs"]], main.outputs, strict=False)
-            ),
-        }
-    else:
-        signature = next((s for s in model.signatures if s.key == SIGNATURE), None)
-        if signature is None:
-            raise TaskError("the converted file has no signature")
-        pairs = {
-            side: [(names.get(key, key), index) for key, index in bound]
-            for side, bound in (("inputs", signature.inputs), ("outputs", signature.outputs))
-            for names in [{entry["tensor"]: entry["name"] for entry in wanted[side]}]
-        }
-    result = {}
-    for side, bound in pairs.items():
-        index = dict(bound)
-        missing = [e["name"] for e in wanted[side] if e["name"] not in index]
-        if missing or len(index) != len(wanted[side]):
-            raise TaskError(
-                f"the converted file lost {side}: expected"
-                f" {[e['name'] for e in wanted[side]]}, it has {sorted(index)}"
-            )
-        result[side] = tuple(io_type(e["name"], index[e["name"]]) for e in wanted[side])
-    return interface_type(wanted["signature"], result["inputs"], result["outputs"])
+    interfaces = []
+    for wanted in lowered.signatures:
+        subgraph, pairs = _pairs(model, wanted, lowered.frozen)
+        result = {}
+        for side, bound in pairs.items():
+            index = dict(bound)
+            missing = [e["name"] for e in wanted[side] if e["name"] not in index]
+            if missing or len(index) != len(wanted[side]):
+                raise TaskError(
+                    f"the converted file lost {side}: expected"
+                    f" {[e['name'] for e in wanted[side]]}, it has {sorted(index)}"
+                )
+            result[side] = tuple(io_type(e["name"], index[e["name"]]) for e in wanted[side])
+        name = wanted["signature"]
+        interfaces.append(interface_type(name, result["inputs"], result["outputs"], subgraph))
+    return tuple(interfaces)
 
 
-def give_ranks(raw: bytes, lowered: Lowered, interface: Any) -> bytes:
+def _pairs(
+    model: Any, wanted: Mapping[str, Any], frozen: bool
+) -> tuple[int, dict[str, list[tuple[str, int]]]]:
+    """The subgraph of a signature, and the source's names with their tensors."""
+    if frozen:
+        main = model.subgraphs[0]
+        return 0, {
+            side: list(zip([e["name"] for e in wanted[side]], tensors, strict=False))
+            for side, tensors in (("inputs", main.inputs), ("outputs", main.outputs))
+        }
+    signature = next((s for s in model.signatures if s.key == wanted["key"]), None)
+    if signature is None:
+        raise TaskError(f"the converted file has no signature {wanted['signature']!r}")
+    return signature.subgraph, {
+        side: [(names.get(key, key), index) for key, index in bound]
+        for side, bound in (("inputs", signature.inputs), ("outputs", signature.outputs))
+        for names in [{entry["tensor"]: entry["name"] for entry in wanted[side]}]
+    }
+
+
+def give_ranks(raw: bytes, lowered: Lowered, interfaces: Sequence[Any]) -> bytes:
     """The converter leaves what a hash table gives without a rank, which reads like a scalar:
     such outputs get the source's shape. Other files are returned as they are."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    shapes = {e["name"]: e["shape"] for e in lowered.interface["outputs"] if e["shape"]}
-    view = schema.Model.GetRootAs(raw).Subgraphs(0)
-    missing = {
-        io.tensor: shapes[io.name]
-        for io in interface.outputs
-        if io.name in shapes
-        and not view.Tensors(io.tensor).ShapeLength()
-        and not view.Tensors(io.tensor).HasRank()
-    }
+    file = schema.Model.GetRootAs(raw)
+    missing = {}
+    for wanted, interface in zip(lowered.signatures, interfaces, strict=True):
+        shapes = {e["name"]: e["shape"] for e in wanted["outputs"] if e["shape"]}
+        view = file.Subgraphs(interface.subgraph)
+        missing.update({
+            (interface.subgraph, io.tensor): shapes[io.name]
+            for io in interface.outputs
+            if io.name in shapes
+            and not view.Tensors(io.tensor).ShapeLength()
+            and not view.Tensors(io.tensor).HasRank()
+        })  # fmt: skip
     if not missing:
         return raw
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(raw))
-    for index, shape in missing.items():
-        tensor = model.subgraphs[0].tensors[index]
+    model = schema.ModelT.InitFromObj(file)
+    for (subgraph, index), shape in missing.items():
+        tensor = model.subgraphs[subgraph].tensors[index]
         tensor.shape = [1 if size is None else size for size in shape]
         tensor.shapeSignature = [-1 if size is None else size for size in shape]
         tensor.hasRank = True

@@ -7,6 +7,7 @@ one complete input for each sample.
 
 from __future__ import annotations
 
+import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tflbuild.datasets.choose import choose
 from tflbuild.errors import TaskError, one_line
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ OUTLIERS = 20  # a range this many times that of 99.8 % of the values is worth a
 _OBJECTS = "Object arrays"  # how NumPy begins when it refuses one
 _NO_OBJECTS = "holds Python objects; save plain numbers"
 
+
+_PART = 1 << 26  # bytes looked at at once
 
 FEW = 10  # calibration samples below which ranges are a guess
 
@@ -76,13 +80,19 @@ def load(
         raise TaskError(f"{what} data holds {count} samples, fewer than samples: {wanted}")
     labels = None
     if params.get("labels"):
-        labels = _labels(params.get("label_key"), files, what)
+        made = params["kind"] == "arrays"
+        path = files.get("labels.npy" if made else "labels")
+        labels = _labels(params.get("label_key"), path, files, what)
         if len(labels) != count:
             raise TaskError(f"{what} data: {len(labels)} labels for {count} samples")
     if wanted is not None:
+        seed = params.get("seed")
+        taken: Any = slice(wanted)
+        if seed is not None:
+            taken = choose(map(str, range(count)), wanted, seed)
         count = wanted
-        arrays = {name: array[:count] for name, array in arrays.items()}
-        labels = None if labels is None else labels[:count]
+        arrays = {name: array[taken] for name, array in arrays.items()}
+        labels = None if labels is None else labels[taken]
     warnings = _check_values(arrays, what)
     if what == "calibration" and count < FEW:
         warnings.append(f"calibration data holds {count} samples; {FEW} or more tell the ranges")
@@ -91,16 +101,15 @@ def load(
 
 def _check_values(arrays: Mapping[str, Array], what: str) -> list[str]:
     """Warnings; TaskError where values cannot be meant."""
-    import numpy as np
 
     floats = {
         name: array for name, array in arrays.items() if array.dtype.kind == "f" and array.size
     }
     for name, array in floats.items():
-        bad = np.argwhere(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+        bad = _not_finite(array)
         if len(bad):
             raise TaskError(
-                f"{what} data: input {name!r} has NaN or infinity in sample {int(bad[0][0])}"
+                f"{what} data: input {name!r} has NaN or infinity in sample {int(bad[0])}"
                 f" ({len(bad)} of {len(array)} samples)"
             )
     warnings = []
@@ -115,6 +124,20 @@ def _check_values(arrays: Mapping[str, Array], what: str) -> list[str]:
         for name, array in floats.items():
             warnings += _outliers(name, array)
     return warnings
+
+
+def _not_finite(array: Array) -> Array:
+    """The samples with NaN or infinity, looked at a part at a time: an array may be as large as
+    its file, and is not in memory before it is needed."""
+    import numpy as np
+
+    step = max(1, _PART // max(1, array[0].nbytes))
+    parts = [
+        start + np.flatnonzero(~np.isfinite(part.reshape(len(part), -1)).all(axis=1))
+        for start in range(0, len(array), step)
+        for part in [array[start : start + step]]
+    ]
+    return np.concatenate(parts)
 
 
 def _outliers(name: str, array: Array) -> list[str]:
@@ -203,17 +226,26 @@ def _read(
                     f" {sorted(archive.files)}); arrays are bound by input name{hint}"
                 )
         return {name: _member(archive, name, what, shown) for name in names}
-    arrays = {}
-    listed: list[str] = params["arrays"]
+    if params["kind"] == "arrays":  # what the stage `data` made
+        made = json.loads(files["arrays.json"].read_text())["inputs"]
+        paths = {name: files[f"array.{index}.npy"] for index, name in enumerate(made)}
+        says, remedy = (
+            "what is declared gives",
+            "say by input: which it is for, and give data for each",
+        )
+    else:
+        paths = {name: files[f"npy.{name}"] for name in params["arrays"]}
+        says, remedy = "npy names", "give npy: a file for each"
+    listed = sorted(paths)
     if "" in listed and len(names) != 1:
-        raise TaskError(f"{what} data: the model has inputs {names}; give npy: a file for each")
+        raise TaskError(f"{what} data: the model has inputs {names}; {remedy}")
     unknown = sorted(set(listed) - set(names) - {""})
     missing = [] if "" in listed else sorted(set(names) - set(listed))
     if unknown or missing:
-        raise TaskError(f"{what} data: npy names {sorted(listed)}, the inputs are {names}")
+        raise TaskError(f"{what} data: {says} {listed}, the inputs are {names}")
+    arrays = {}
     for name in names:
-        key = "" if "" in listed else name
-        path = files[f"npy.{key}"]
+        path = paths["" if "" in listed else name]
         array = _open(path, what)
         if hasattr(array, "files"):
             raise TaskError(f"{what} data: {path.name} is an archive; declare it as npz:")
@@ -225,13 +257,14 @@ def _open(path: Path, what: str) -> Any:
     import numpy as np
 
     try:
-        return np.load(path, allow_pickle=False)
+        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.asarray(loaded) if isinstance(loaded, np.ndarray) else loaded
     except OSError as error:
         raise TaskError(
             f"{what} data: {path.name} cannot be read: {error.strerror or error}"
         ) from error
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        if _OBJECTS in str(error):
+        if "Python objects" in str(error) or _OBJECTS in str(error):
             raise TaskError(f"{what} data: {path.name} {_NO_OBJECTS}") from error
         with path.open("rb") as stream:
             start = stream.read(6)
@@ -260,11 +293,12 @@ def _member(archive: Any, name: str, what: str, shown: str) -> Array:
     return result
 
 
-def _labels(key: str | None, files: Mapping[str, Path], what: str) -> Array:
+def _labels(key: str | None, path: Path | None, files: Mapping[str, Path], what: str) -> Array:
     import numpy as np
 
     if key is None:
-        array = _open(files["labels"], what)
+        assert path is not None
+        array = _open(path, what)
     else:
         archive = _open(files["npz"], what)
         if key not in archive.files:

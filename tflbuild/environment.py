@@ -44,3 +44,12 @@ def worker_environment(home: Path) -> dict[str, str]:
     if "LD_LIBRARY_PATH" in os.environ:  # the interpreter itself may need it to start
         environment["LD_LIBRARY_PATH"] = os.environ["LD_LIBRARY_PATH"]
     return environment
+
+
+def variable_digest(value: str | None) -> str | None:
+    """What a key holds of a variable: not its value, which may be nobody's business."""
+    import hashlib  # a build with nothing to do needs it only for declared variables
+
+    if value is None:
+        return None
+    return "sha256:" + hashlib.sha256(os.fsencode(value)).hexdigest()[:16]

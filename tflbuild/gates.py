@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tflbuild.manifest.model import Model, Optimization, ParityLimits, Target
+from tflbuild.manifest.model import MetricLimits, Model, Optimization, ParityLimits, Target
 from tflbuild.targets import RUNTIMES
 from tflbuild.verdict import FAIL, WARN, Finding, Verdict
 
@@ -57,10 +57,16 @@ class _Findings:
 
 
 def evaluate_gate(
-    measured: Mapping[str, Any], model: Model, targets: Sequence[Target]
+    measured: Mapping[str, Any],
+    model: Model,
+    targets: Sequence[Target],
+    warnings: Sequence[str] = (),
 ) -> tuple[Verdict, dict[str, Verdict]]:
-    """The model's own verdict (its limits, and whether any target takes it), and each target's."""
+    """The model's own verdict (its limits, and whether any target takes it), and each target's;
+    `warnings` of the lowering are passed on."""
     found = _Findings()
+    for warning in dict.fromkeys(warnings):
+        found.warn("lowering", warning)
     for limit, number, unit in (
         (model.evaluate.max_params, measured.get("params"), "parameters"),
         (model.evaluate.max_macs, measured.get("macs"), "MACs"),
@@ -102,90 +108,104 @@ def validate_gate(
 ) -> Verdict:
     """Parity with the source and the metrics; `warnings` of the stages are passed on."""
     found = _Findings()
-    for numbers in measured["parity"]:
-        _parity(found, numbers, model, optimization, measured["representative"])
-    for limits in model.metrics:
-        value = measured["metrics"][limits.name]
-        number, source = value["file"], value["source"]
-        if limits.min is not None and number < limits.min:
-            found.fail(
-                f"metrics.{limits.name}.min",
-                f"{limits.name} {number:.4f} is below min {limits.min:g}"
-                f" (the source has {source:.4f}, {value['samples']} samples)",
-            )
-        if limits.max_drop is not None and source - number > limits.max_drop + 1e-12:
-            found.fail(
-                f"metrics.{limits.name}.max_drop",
-                f"{limits.name} fell from {source:.4f} to {number:.4f}: by"
-                f" {source - number:.4f}, max_drop is {limits.max_drop:g}",
-            )
+    several = len(measured["signatures"]) > 1
+    for shipped, signature in zip(model.signatures, measured["signatures"], strict=True):
+        name = signature["signature"]
+        where = f" of signature {name!r}" if several else ""
+        for numbers in measured["parity"]:
+            if numbers["signature"] == name:
+                judge = _Parity(found, shipped.parity, optimization, signature["representative"])
+                judge(numbers, f"output {numbers['output']!r}{where}")
+        values = {m["name"]: m for m in measured["metrics"] if m["signature"] == name}
+        for limits in shipped.metrics:
+            _metric(found, limits, values[limits.name], where)
     for warning in dict.fromkeys(warnings):
         found.warn("data" if warning.endswith("not representative") else "stage", warning)
-    if not measured["representative"]:
+    if not all(signature["representative"] for signature in measured["signatures"]):
         found.warn("data", "measured on random data, which is not representative")
     return found.verdict()
 
 
-def _parity(
-    found: _Findings,
-    numbers: Mapping[str, Any],
-    model: Model,
-    optimization: Optimization,
-    representative: bool,
-) -> None:
-    output = numbers["output"]
-    if not numbers["finite"]:
-        found.fail("parity.finite", f"output {output!r} has NaN or infinity")
-        return
-    if numbers["kind"] == "exact":
-        if not numbers["equal"]:
-            found.fail("parity.equal", f"output {output!r} differs from the source's")
-        return
-    if not numbers["source_finite"]:
-        found.fail("parity.finite", f"the source's own output {output!r} has NaN or infinity")
-        return
-    if numbers["constant"]:
-        found.fail("parity.constant", f"output {output!r} is constant where the source's varies")
-        return
-    if numbers["equal"]:
-        return
-    unlimited = model.parity == ParityLimits()
-    if numbers["kind"] == "integer" and optimization.quantize == "none" and unlimited:
-        found.fail("parity.equal", f"integer output {output!r} differs from the source's")
-        return
-    defaults, limits = PARITY[optimization.parity], model.parity
-    # On random data the defaults give false alarms on quantized files: they only warn. A limit
-    # that the manifest sets itself always counts.
-    soft = not representative and optimization.quantize != "none"
-    for name, number, own, default, lowest in (
-        ("sqnr", numbers["sqnr"], limits.sqnr, defaults.fail_sqnr, True),
-        ("cosine", numbers["cosine"], limits.cosine, defaults.fail_cosine, True),
-        (
-            "max_range_error",
-            numbers["max_range_error"],
-            limits.max_range_error,
-            defaults.fail_range_error,
-            False,
-        ),
-        ("max_abs_error", numbers["max_abs_error"], limits.max_abs_error, None, False),
-    ):
-        limit = own if own is not None else default
-        if limit is None or number is None:
-            continue
-        missed = number < limit if lowest else number > limit
-        if missed:
-            relation = "below" if lowest else "above"
-            unit = " dB" if name == "sqnr" else ""
-            origin = "" if own is not None else f", default for {optimization.parity}"
-            message = (
-                f"{name} of output {output!r} is {number:.4g}{unit}, {relation} the limit"
-                f" {limit:g}{unit}{origin}"
-            )
-            report = found.warn if soft and own is None else found.fail
-            report(f"parity.{name}", message)
-        elif name == "sqnr" and own is None and number < defaults.warn_sqnr:
-            found.warn(
-                "parity.sqnr",
-                f"sqnr of output {output!r} is {number:.4g} dB, below the"
-                f" {defaults.warn_sqnr:g} dB that is usual for {optimization.parity}",
-            )
+def _metric(found: _Findings, limits: MetricLimits, value: Mapping[str, Any], where: str) -> None:
+    number, source = value["file"], value["source"]
+    if limits.min is not None and number < limits.min:
+        found.fail(
+            f"metrics.{limits.name}.min",
+            f"{limits.name}{where} {number:.4f} is below min {limits.min:g}"
+            f" (the source has {source:.4f}, {value['samples']} samples)",
+        )
+    if limits.max_drop is not None and source - number > limits.max_drop + 1e-12:
+        found.fail(
+            f"metrics.{limits.name}.max_drop",
+            f"{limits.name}{where} fell from {source:.4f} to {number:.4f}: by"
+            f" {source - number:.4f}, max_drop is {limits.max_drop:g}",
+        )
+
+
+@dataclass(frozen=True)
+class _Parity:
+    """Judges the parity numbers of one output."""
+
+    found: _Findings
+    limits: ParityLimits
+    optimization: Optimization
+    representative: bool
+
+    def __call__(self, numbers: Mapping[str, Any], output: str) -> None:
+        found, limits, quantize = self.found, self.limits, self.optimization.quantize
+        row = self.optimization.parity
+        if not numbers["finite"]:
+            found.fail("parity.finite", f"{output} has NaN or infinity")
+            return
+        if numbers["kind"] == "exact":
+            if not numbers["equal"]:
+                found.fail("parity.equal", f"{output} differs from the source's")
+            return
+        if not numbers["source_finite"]:
+            found.fail("parity.finite", f"the source's own {output} has NaN or infinity")
+            return
+        if numbers["constant"]:
+            found.fail("parity.constant", f"{output} is constant where the source's varies")
+            return
+        if numbers["equal"]:
+            return
+        unlimited = limits == ParityLimits()
+        if numbers["kind"] == "integer" and quantize == "none" and unlimited:
+            found.fail("parity.equal", f"integer {output} differs from the source's")
+            return
+        defaults = PARITY[row]
+        # On random data the defaults give false alarms on quantized files: they only warn. A limit
+        # that the manifest sets itself always counts.
+        soft = not self.representative and quantize != "none"
+        for name, number, own, default, lowest in (
+            ("sqnr", numbers["sqnr"], limits.sqnr, defaults.fail_sqnr, True),
+            ("cosine", numbers["cosine"], limits.cosine, defaults.fail_cosine, True),
+            (
+                "max_range_error",
+                numbers["max_range_error"],
+                limits.max_range_error,
+                defaults.fail_range_error,
+                False,
+            ),
+            ("max_abs_error", numbers["max_abs_error"], limits.max_abs_error, None, False),
+        ):
+            limit = own if own is not None else default
+            if limit is None or number is None:
+                continue
+            missed = number < limit if lowest else number > limit
+            if missed:
+                relation = "below" if lowest else "above"
+                unit = " dB" if name == "sqnr" else ""
+                origin = "" if own is not None else f", default for {row}"
+                message = (
+                    f"{name} of {output} is {number:.4g}{unit}, {relation} the limit"
+                    f" {limit:g}{unit}{origin}"
+                )
+                report = found.warn if soft and own is None else found.fail
+                report(f"parity.{name}", message)
+            elif name == "sqnr" and own is None and number < defaults.warn_sqnr:
+                found.warn(
+                    "parity.sqnr",
+                    f"sqnr of {output} is {number:.4g} dB, below the"
+                    f" {defaults.warn_sqnr:g} dB that is usual for {row}",
+                )

@@ -1,9 +1,10 @@
 """From manifest to graph: the one place that knows the order of the stages.
 
 ```
-reference:M ───────────────────────────────────┐
+data:M:test ─┬─► reference:M ──────────────────┐
+             └─────────────────────────────────┤
 lower:M ─► evaluate:M ┄► convert:M:O ─┬─► validate:M:O ┄┐
-                                      └─► compat:M:O@T ┄┴► release:M:O@T
+data:M:calibration ─────►┘            └─► compat:M:O@T ┄┴► release:M:O@T
 ─► data edge (the input's digest enters the key)   ┄► gate ("did it pass", never in a key)
 ```
 """
@@ -11,19 +12,37 @@ lower:M ─► evaluate:M ┄► convert:M:O ─┬─► validate:M:O ┄┐
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from tflbuild.datasets import KINDS
+from tflbuild.datasets.base import WrongData
 from tflbuild.errors import ManifestError, Position
-from tflbuild.manifest.model import Data, FileData, Model, Optimization, RandomData, Workspace
+from tflbuild.manifest.model import (
+    Data,
+    FileData,
+    ImageData,
+    MadeData,
+    Model,
+    Optimization,
+    PythonData,
+    RandomData,
+    Shipped,
+    Workspace,
+)
 from tflbuild.optimizations.base import AI_EDGE
 from tflbuild.sources import FORMATS
 from tflbuild.stages import compat, convert, evaluate, lower, quantize, reference, validate
+from tflbuild.stages import data as data_stage
 from tflbuild.targets import RUNTIMES
+from tflbuild.usercode import code_inputs
 
 STAGES = {
+    "data": data_stage,
     "lower": lower,
     "reference": reference,
     "evaluate": evaluate,
@@ -32,7 +51,7 @@ STAGES = {
     "compat": compat,
     "validate": validate,
 }
-ORDER = ("lower", "reference", "evaluate", "convert", "compat", "validate", "release")
+ORDER = ("data", "lower", "reference", "evaluate", "convert", "compat", "validate", "release")
 
 # Outputs that are never byte-stable: who reads one is keyed by its producer's key instead.
 UNSTABLE = frozenset({"saved_model.tar"})
@@ -57,10 +76,19 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Port:
-    """A data edge: outputs of another task (shell patterns) that this one reads."""
+    """A data edge: outputs of another task (shell patterns) that this one reads.
+
+    It knows them by their names behind `prefix`: two producers may name outputs alike.
+    """
 
     task: str
     outputs: tuple[str, ...]
+    prefix: str = ""
+
+    def name_of(self, output: str) -> str | None:
+        """The input that an output of the task is; None for one that is not read."""
+        read = any(fnmatchcase(output, pattern) for pattern in self.outputs)
+        return self.prefix + output if read else None
 
 
 @dataclass(frozen=True)
@@ -80,6 +108,8 @@ class Step:
     modules: tuple[str, ...] = ()  # whose distributions are the toolchain
     request: Mapping[str, Any] = field(default_factory=dict)  # for the child alone, in no key
     report: str | None = None  # path below the reports folder
+    data: MadeData | None = None  # what a step of stage data makes arrays of
+    section: str = ""  # of the manifest: what the keys of its errors are relative to
 
     @property
     def artifact(self) -> Artifact:
@@ -95,7 +125,7 @@ class Step:
             own = f"optimizations.{self.optimization.name}"
             exact = f"{own}.{rest}"
             key = exact if exact in self.model.positions else own
-        return self.model.position_of(key)
+        return self.model.position_of(self.section + key)
 
     @property
     def depends(self) -> list[str]:
@@ -151,19 +181,21 @@ def build_graph(workspace: Workspace, models: Iterable[Model]) -> Graph:
 
 
 def model_steps(workspace: Workspace, model: Model) -> list[Step]:
-    """All tasks of one model: 3 and, for each optimization, 2 and 2 for each target."""
+    """All tasks of one model: 3 and, for each optimization, 2 and 2 for each target; one more for
+    data that is not arrays yet."""
     name = model.name
     source = lowering_inputs(workspace.root, model)
-    test_params, test_files = test_data(model)
+    test_params, test_files = data_inputs("test", [parity_data(s) for s in model.signatures])
     steps = [
+        *data_steps(workspace.root, model),
         Step(f"lower:{name}", "lower", model, modules=lower.MODULES + source.modules,
              params=source.params, files=source.files, folders=source.folders,
              request=source.request),
         Step(f"reference:{name}", "reference", model,
              modules=reference.MODULES + source.modules,
-             params={**source.params, "test": test_params},
+             params={**source.params, "test": test_params, "sequences": sequences(model)},
              files={**source.files, **test_files}, folders=source.folders,
-             request=source.request),
+             ports=data_ports("test", model), request=source.request),
         Step(f"evaluate:{name}", "evaluate", model, modules=evaluate.MODULES,
              ports=(_lowered(name),), request=_retry(source),
              report=report_of(f"evaluate:{name}")),
@@ -192,10 +224,10 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
     """Parameters and files of a model's source. Raises OSError when it cannot be listed,
     ManifestError or UsageError for symbolic links that lead elsewhere."""
     source, form = model.source, FORMATS[model.source.format]
-    listed, folders = form.files(root / source.path)
+    listed, folders = form.files(root / source.path) if source.path else ([], [])
     params: dict[str, Any] = {"format": source.format}
-    if source.signature is not None:
-        params["signature"] = source.signature
+    if source.signatures:
+        params["signatures"] = list(source.signatures)
     if source.tags:
         params["tags"] = list(source.tags)
     for path in (*folders, *(path for _, path in listed)):
@@ -205,27 +237,37 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
                 model.position_of("source.path"),
             )
     relative = _relative_to(root)
+    code = code_inputs(root, model)
     return SourceInputs(
         params={
-            "source": params,
-            "pins": {
-                pin.name: {"shape": None if pin.shape is None else list(pin.shape),
-                           "dtype": pin.dtype}
-                for pin in model.inputs
-            },
-            "input_order": [pin.name for pin in model.inputs],
-            "output_order": list(model.outputs),
+            "source": {**params, **code.source},
+            **code.params,
+            "signatures": [
+                {
+                    "name": shipped.name,
+                    "pins": {
+                        pin.name: {"shape": None if pin.shape is None else list(pin.shape),
+                                   "dtype": pin.dtype}
+                        for pin in shipped.inputs
+                    },
+                    "input_order": [pin.name for pin in shipped.inputs],
+                    "output_order": list(shipped.outputs),
+                }
+                for shipped in model.signatures
+            ],
         },
-        files={f"source/{name}": relative(path) for name, path in listed},
-        folders=tuple(relative(folder) for folder in folders),
-        modules=form.MODULES,
-        request={"inputs": {"source": source.path}},
+        files={**{f"source/{name}": relative(path) for name, path in listed}, **code.files},
+        folders=(*(relative(folder) for folder in folders), *code.folders),
+        modules=form.MODULES + code.modules,
+        request={"inputs": {"source": source.path, **code.inputs}, "env": code.environment},
     )  # fmt: skip
 
 
 def _retry(source: SourceInputs) -> dict[str, Any]:
     """What a conversion needs to take the SavedModel route, from the source, after all."""
-    return {**source.request, "retry": {**source.params, "lower": source.params}}
+    request = {**source.request, "retry": {**source.params, "lower": source.params}}
+    request["retry_env"] = request.pop("env")  # converting itself runs no code of the user's
+    return request
 
 
 def _relative_to(root: Path) -> Any:
@@ -242,7 +284,7 @@ def optimization_steps(
     model: Model,
     optimization: Optimization,
     source: SourceInputs,
-    test_params: Mapping[str, Any],
+    test_params: Sequence[Mapping[str, Any]],
     test_files: Mapping[str, str],
 ) -> list[Step]:
     """convert and validate once for each converter profile, compat and release for each target."""
@@ -260,14 +302,21 @@ def optimization_steps(
             validate_task, "validate", model, optimization, modules=validate.MODULES,
             params={
                 "test": test_params,
-                "data": _data_name(model),
-                "metrics": [{"name": m.name, "output": m.output} for m in model.metrics],
+                "sequences": sequences(model),
+                "signatures": [
+                    {
+                        "data": _data_name(shipped),
+                        "metrics": [{"name": m.name, "output": m.output} for m in shipped.metrics],
+                    }
+                    for shipped in model.signatures
+                ],
             },
             files=test_files,
             ports=(
                 Port(convert_task, ("model.tflite",)),
                 Port(f"lower:{model.name}", ("interface.json",)),
                 Port(f"reference:{model.name}", ("reference.json", "output.*.npy")),
+                *data_ports("test", model),
             ),
             report=report_of(validate_task),
         ))  # fmt: skip
@@ -300,14 +349,19 @@ def conversion_step(
     if optimization.io_output is not None:
         params["io_output"] = optimization.io_output
     files: dict[str, str] = {}
+    ports: tuple[Port, ...] = ()
     by_file = optimization.recipe_file is not None  # its own rules say whether they calibrate
-    if (optimization.calibrates or by_file) and model.calibration:
-        params["calibration"], files = data_inputs("calibration", model.calibration)
+    calibration = [s.calibration for s in model.signatures if s.calibration is not None]
+    if optimization.calibrates or (by_file and calibration):
+        params["calibration"], files = data_inputs("calibration", calibration)
+        ports = data_ports("calibration", model)
     gates = (f"evaluate:{model.name}",)
     if optimization.quantizer != AI_EDGE:
+        if optimization.calibrates:
+            ports += (Port(f"evaluate:{model.name}", ("calibration.json",)),)
         return Step(
             task, "convert", model, optimization, modules=convert.MODULES,
-            params=params, files=files, ports=(_lowered(model.name),), gates=gates,
+            params=params, files=files, ports=(_lowered(model.name), *ports), gates=gates,
             request=_retry(source),
         )  # fmt: skip
     params["rules"] = [dict(rule) for rule in optimization.rules]
@@ -319,18 +373,35 @@ def conversion_step(
         ports=(
             Port(f"evaluate:{model.name}", ("float.tflite",)),
             Port(f"lower:{model.name}", ("interface.json",)),
+            *ports,
         ),
     )  # fmt: skip
 
 
-def data_inputs(prefix: str, data: Data) -> tuple[dict[str, Any], dict[str, str]]:
-    """Key parameters and keyed files of declared data."""
+def data_inputs(
+    prefix: str, declared: Sequence[Data]
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Key parameters and keyed files of the declared data of each signature."""
+    params: list[dict[str, Any]] = []
+    files: dict[str, str] = {}
+    for index, data in enumerate(declared):
+        own, its_files = _data_inputs(f"{prefix}.{index}", data, labelled=prefix == "test")
+        params.append(own)
+        files |= its_files
+    return params, files
+
+
+def _data_inputs(prefix: str, data: Data, labelled: bool) -> tuple[dict[str, Any], dict[str, str]]:
     if isinstance(data, RandomData):
         return {
             "kind": "random", "seed": data.seed, "samples": data.samples,
             "low": data.low, "high": data.high,
         }, {}  # fmt: skip
+    if not isinstance(data, FileData):  # arrays by a task of their own: see data_ports
+        return {"kind": "arrays", "labels": data.labels is not None and labelled}, {}
     params: dict[str, Any] = {"samples": data.samples}
+    if data.seed is not None:
+        params["seed"] = data.seed
     files: dict[str, str] = {}
     if data.npz is not None:
         params["kind"] = "npz"
@@ -339,7 +410,7 @@ def data_inputs(prefix: str, data: Data) -> tuple[dict[str, Any], dict[str, str]
         params["kind"] = "npy"
         params["arrays"] = sorted(name for name, _ in data.npy)
         files.update({f"{prefix}.npy.{name}": path for name, path in data.npy})
-    if data.labels is not None and prefix == "test":
+    if data.labels is not None and labelled:
         params["labels"] = True
         params["label_key"] = data.labels.key
         if data.labels.key is None:
@@ -347,22 +418,101 @@ def data_inputs(prefix: str, data: Data) -> tuple[dict[str, Any], dict[str, str]
     return params, files
 
 
-def parity_data(model: Model) -> Data:
+def parity_data(shipped: Shipped) -> Data:
     """What parity is measured on: the test data, else real calibration data, else random data
     in the range of the declared calibration."""
-    if model.test is not None:
-        return model.test
-    if isinstance(model.calibration, RandomData):  # the same range, other samples
-        return replace(model.calibration, seed=model.calibration.seed + 1)
-    return model.calibration if model.calibration is not None else RandomData()
+    if shipped.test is not None:
+        return shipped.test
+    if isinstance(shipped.calibration, RandomData):  # the same range, other samples
+        return replace(shipped.calibration, seed=shipped.calibration.seed + 1)
+    return shipped.calibration if shipped.calibration is not None else RandomData()
 
 
-def test_data(model: Model) -> tuple[dict[str, Any], dict[str, str]]:
-    return data_inputs("test", parity_data(model))
+def sequences(model: Model) -> list[dict[str, Any] | None]:
+    """How state is run on in tests, by signature."""
+    return [
+        None if s.sequence is None else {"reset": s.sequence.reset, "length": s.sequence.length}
+        for s in model.signatures
+    ]
 
 
-def _data_name(model: Model) -> str:
-    data = parity_data(model)
-    if not isinstance(data, FileData):
+def _data_name(shipped: Shipped) -> str:
+    if isinstance(parity_data(shipped), RandomData):
         return "random"
-    return "test" if model.test is not None else "calibration"
+    return "test" if shipped.test is not None else "calibration"
+
+
+def data_ports(use: str, model: Model) -> tuple[Port, ...]:
+    """Where `use` (calibration, test) of each signature reads arrays that a task makes."""
+    ports = []
+    for index, shipped in enumerate(model.signatures):
+        data = shipped.calibration if use == "calibration" else parity_data(shipped)
+        if isinstance(data, MadeData):
+            task, _ = _data_task(model, shipped, _data_name(shipped) if use == "test" else use)
+            outputs = ("arrays.json", "array.*.npy", "labels.npy")
+            ports.append(Port(task, outputs, prefix=f"{use}.{index}."))
+    return tuple(ports)
+
+
+def _data_task(model: Model, shipped: Shipped, use: str) -> tuple[str, str]:
+    """The task that makes arrays of declared data, and the section that declares it. What the
+    model says for all signatures is made once."""
+    own = f"data.signatures.{shipped.name}.{use}"
+    if shipped.name is not None and own in model.positions:
+        return f"data:{model.name}:{quote(shipped.name, safe='')}:{use}", f"{own}."
+    return f"data:{model.name}:{use}", f"data.{use}."
+
+
+def data_steps(root: Path, model: Model) -> list[Step]:
+    """The tasks that make arrays for one model. Raises OSError and ManifestError."""
+    calibrates = any(o.calibrates or o.recipe_file is not None for o in model.optimizations)
+    steps: dict[str, Step] = {}
+    for shipped in model.signatures:
+        needed = calibrates or shipped.test is None
+        used = {"calibration": shipped.calibration if needed else None, "test": shipped.test}
+        for use, declared in used.items():
+            task, section = _data_task(model, shipped, use)
+            if isinstance(declared, MadeData) and task not in steps:
+                steps[task] = _data_step(root, model, declared, task, section)
+    return list(steps.values())
+
+
+def _data_step(root: Path, model: Model, declared: MadeData, task: str, section: str) -> Step:
+    kind = data_kind(declared)
+    try:
+        listing = KINDS[kind].listing(root, model, declared)
+    except WrongData as error:
+        raise ManifestError(str(error), model.position_of(section + error.key)) from None
+    return Step(
+        task, "data", model, modules=data_stage.MODULES + listing.modules,
+        params=plain({"kind": kind, **listing.params}), files=listing.files,
+        folders=listing.folders, request=listing.request, data=declared, section=section,
+    )  # fmt: skip
+
+
+def data_kind(data: MadeData) -> str:
+    """Which of KINDS makes arrays of it."""
+    if isinstance(data, PythonData):
+        return "python"
+    return "images" if isinstance(data, ImageData) else "tfrecord"
+
+
+def plain(value: Any) -> Any:
+    """As it comes back from JSON, so that two keys can be compared part by part."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def still_listed(root: Path, step: Step) -> bool:
+    """The files that make a source, or data, are the ones that they were when the graph was made.
+    Raises OSError, ManifestError and UsageError."""
+    if step.data is not None:
+        try:
+            listing = KINDS[data_kind(step.data)].listing(root, step.model, step.data)
+            return listing.files == step.files
+        except WrongData:
+            return False
+    data = ("calibration.", "test.")
+    source = {name: path for name, path in step.files.items() if not name.startswith(data)}
+    return lowering_inputs(root, step.model).files == source

@@ -13,9 +13,11 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from tflbuild.datasets import KINDS
 from tflbuild.errors import UsageError
-from tflbuild.graph import ORDER, Graph, artifacts_of, model_steps, parity_data
-from tflbuild.manifest.model import FileData, Model, Workspace
+from tflbuild.graph import ORDER, Graph, artifacts_of, data_kind, model_steps, parity_data
+from tflbuild.manifest.model import FileData, Model, RandomData, Workspace
+from tflbuild.usercode import code_inputs
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ def _path(
         # Positions name a manifest relative to the current folder, or else to the root.
         declared_in = {os.path.realpath(base / model.position.file)
                        for base in (cwd, workspace.root)}  # fmt: skip
-        if full in declared_in or any(_related(path, other) for other in _reads(model)):
+        reads = _reads(workspace.root, model)
+        if full in declared_in or any(_related(path, other) for other in reads):
             found.append((model, final_tasks(workspace, model, until)))
             continue
         tasks = [
@@ -138,13 +141,16 @@ def _path(
     return found
 
 
-def _reads(model: Model) -> list[str]:
-    paths = [model.source.path]
-    for data in (model.calibration, parity_data(model)):
+def _reads(root: Path, model: Model) -> list[str]:
+    paths = [model.source.path, *code_inputs(root, model).files.values()]
+    declared = [d for s in model.signatures for d in (s.calibration, parity_data(s))]
+    for data in declared:
         if isinstance(data, FileData):
             paths += [data.npz] if data.npz else []
             paths += [path for _, path in data.npy]
             paths += [data.labels.path] if data.labels else []
+        elif data is not None and not isinstance(data, RandomData):
+            paths += KINDS[data_kind(data)].paths(root, model, data)
     return paths
 
 

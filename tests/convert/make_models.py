@@ -121,6 +121,44 @@ def lstm3(folder: Path) -> None:
 
 
 @model
+def recurrent(folder: Path) -> None:
+    """Recurrent layers of both Keras, as files and as SavedModels exported with a dynamic batch."""
+    for framework, suffix in ((keras, "3.keras"), (tf_keras, "2.h5")):
+        layers = framework.layers
+        for name, layer in (
+            ("gru", layers.GRU(32)),
+            ("unrolled", layers.LSTM(32, unroll=True)),
+        ):
+            steps = framework.Input((7, 3), name="steps")
+            net = framework.Model(steps, layers.Dense(4, name="y")(layer(steps)))
+            net.save(folder / f"{name}{suffix}")
+        step = framework.Input((1, 3), batch_size=1, name="step")
+        kept = layers.LSTM(32, stateful=True)(step)
+        framework.Model(step, layers.Dense(4, name="y")(kept)).save(folder / f"stateful{suffix}")
+    steps = tf_keras.Input((7, 3), name="steps")
+    tf_keras.Model(steps, tf_keras.layers.GRU(32)(steps)).save(folder / "gru_exported")
+
+
+@model
+def loops(folder: Path) -> None:
+    """Loops made by hand: one with a value that every turn passes on, one without."""
+    w = tf.Variable(weights(32, 32))
+
+    def passes_on(x: Any) -> Any:
+        return {"y": tf.while_loop(
+            lambda i, y: i < 3, lambda i, y: (i + 1, tf.nn.relu(y @ w + x)), [0, 2.0 * x]
+        )[1]}  # fmt: skip
+
+    def turns(x: Any) -> Any:
+        return {"y": tf.while_loop(
+            lambda i, y: i < 3, lambda i, y: (i + 1, tf.nn.relu(y @ w)), [0, x]
+        )[1]}  # fmt: skip
+
+    save(folder / "passes_on", passes_on, Spec((1, 32), name="x"), w=w)
+    save(folder / "turns", turns, Spec((1, 32), name="x"), w=w)
+
+
+@model
 def cond(folder: Path) -> None:
     w, v = tf.Variable(weights(4, 6)), tf.Variable(weights(4, 6, seed=1))
 
@@ -153,6 +191,42 @@ def counter(folder: Path) -> None:
         return {"y": x @ w + count}
 
     save(folder / "counter", call, Spec((None, 3), name="x"), count=count, w=w)
+
+
+@model
+def speech(folder: Path) -> None:
+    """Two signatures that share a weight; three inputs, named in another order than they sort."""
+    module = tf.Module()
+    module.shared = tf.Variable(weights(48, 48))
+    module.head = tf.Variable(weights(48, 5, seed=1))
+
+    def encode(wave: Any, gain: Any, bias: Any) -> Any:
+        return {"code": tf.nn.relu((wave * gain + bias) @ module.shared), "gained": wave * gain}
+
+    def decode(code: Any) -> Any:
+        return {"scores": tf.nn.softmax(tf.nn.relu(code @ module.shared) @ module.head)}
+
+    row = (1, 48)
+    functions = {
+        "encode": tf.function(
+            encode, input_signature=[Spec(row, name=n) for n in ("wave", "gain", "bias")]
+        ),
+        "decode": tf.function(decode, input_signature=[Spec(row, name="code")]),
+        "abandoned": tf.function(lambda x: {"y": x}, input_signature=[Spec(row, name="x")]),
+    }
+    tf.saved_model.save(module, str(folder / "speech"), signatures=functions)
+
+
+@model
+def smoother(folder: Path) -> None:
+    """Keeps half of what it has seen: state that begins at nought."""
+    kept, w = tf.Variable(tf.zeros((1, 32))), tf.Variable(weights(32, 32))
+
+    def call(x: Any) -> Any:
+        kept.assign(0.5 * kept + x)
+        return {"y": kept @ w}
+
+    save(folder / "smoother", call, Spec((1, 32), name="x"), kept=kept, w=w)
 
 
 @model

@@ -43,7 +43,9 @@ def attempt(case: dict[str, Any], route: str, scratch: Path) -> dict[str, Any]:
         interface, _, _ = lower.lower(loaded, case["params"], low, form)
         if route == AS_SAVED:
             lower.pack(Path(case["source"]), low / "saved_model.tar")
-            for entry in (*interface["inputs"], *interface["outputs"]):
+            (signature,) = interface["signatures"]
+            signature["key"] = signature["signature"]
+            for entry in (*signature["inputs"], *signature["outputs"]):
                 entry["tensor"] = entry["name"]
         source.write_json("interface.json", interface)
         params = {"quantize": case["quantize"], "io": "float32", "profile": "builtin"}
@@ -69,7 +71,7 @@ def attempt(case: dict[str, Any], route: str, scratch: Path) -> dict[str, Any]:
             )
         ],
         "ops": {kind: dict(counts) for kind, counts in cost.op_counts(model).items()},
-        "outputs": run(data, interface, case["inputs"]),
+        "outputs": run(data, interface["signatures"][0], case["inputs"]),
         "graph": hashlib.sha256(graph.read_bytes()).hexdigest() if graph.exists() else None,
     }
 

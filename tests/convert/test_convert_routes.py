@@ -155,7 +155,7 @@ def test_weights_beyond_a_graph_travel_as_a_saved_model() -> None:
     shape = SimpleNamespace(num_elements=lambda: 2**29)
     variable = SimpleNamespace(dtype=SimpleNamespace(size=4), shape=shape)
     traced = SimpleNamespace(graph=SimpleNamespace(variables=[variable]))
-    assert "2,147,483,648 bytes of weights" in str(lower.why_not_frozen(traced))
+    assert "2,147,483,648 bytes of weights" in str(lower.why_not_frozen([traced]))
 
 
 @pytest.mark.parametrize("kind", ["crash", "converter"])

@@ -6,14 +6,15 @@ import json
 import re
 import zipfile
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tflbuild import data
+from tflbuild import data, quantizing
 from tflbuild.conversion import Lowered
 from tflbuild.errors import TaskError
 from tflbuild.optimizations import QUANTIZATIONS
@@ -324,22 +325,20 @@ def test_bad_calibration_stops_before_the_converter(
 
     monkeypatch.setattr(convert, "make_converter", make_converter)
     (tmp_path / "lowered.pb").touch()
-    interface = {
-        "signature": "serving_default",
-        "inputs": [{**X, "tensor": "x:0"}],
-        "outputs": [],
-        "quantization_aware": False,
-    }
+    signature = {"signature": "s", "inputs": [{**X, "tensor": "x:0"}], "outputs": []}
+    interface = {"signatures": [signature], "quantization_aware": False}
     out = tmp_path / "work/out"
     out.mkdir(parents=True)
     Request({}, {}, tmp_path).write_json("interface.json", interface)
+    Request({}, {}, tmp_path).write_json("calibration.json", {"problem": ""})
     np.savez(tmp_path / "c.npz", x=floats(4, 2) if good else np.zeros((4, 2), "float32"))
     request = Request(
-        {"quantize": "int8", "io": "int8", "calibration": {"kind": "npz", "samples": 4}},
+        {"quantize": "int8", "io": "int8", "calibration": [{"kind": "npz", "samples": 4}]},
         {
             "interface.json": tmp_path / "interface.json",
             "lowered.pb": tmp_path / "lowered.pb",
-            "calibration.npz": tmp_path / "c.npz",
+            "calibration.json": tmp_path / "calibration.json",
+            "calibration.0.npz": tmp_path / "c.npz",
         },
         out,
     )
@@ -351,28 +350,33 @@ def test_bad_calibration_stops_before_the_converter(
 def test_random_calibration_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, random: bool
 ) -> None:
-    lowered = Lowered(tmp_path / "lowered.pb", {"inputs": [X], "quantization_aware": False})
+    interface = {"signatures": [{"signature": "s", "inputs": [X]}], "quantization_aware": False}
+    lowered = Lowered(tmp_path / "lowered.pb", interface)
     monkeypatch.setattr(convert, "open_lowered", lambda request: lowered)
     monkeypatch.setattr(convert, "make_converter", lambda lowered: None)
     monkeypatch.setitem(QUANTIZATIONS, "int8", Calibrating)
-    monkeypatch.setattr(convert, "run_converter", lambda converter: b"")
+    monkeypatch.setattr(quantizing, "run_converter", lambda converter: b"")
     monkeypatch.setattr(convert, "finish", lambda lowered, raw: b"")
     monkeypatch.setattr(convert, "check", lambda *_: {"warnings": []})
     np.savez(tmp_path / "c.npz", x=floats(12, 2))
+    Request({}, {}, tmp_path).write_json("calibration.json", {"problem": ""})
     calibration: dict[str, Any] = {"kind": "npz"}
     if random:
         calibration = {"kind": "random", "seed": 0, "samples": 4, "low": 0.0, "high": 1.0}
     convert.run(
         Request(
-            {"quantize": "int8", "io": "int8", "calibration": calibration},
-            {"calibration.npz": tmp_path / "c.npz"},
+            {"quantize": "int8", "io": "int8", "calibration": [calibration]},
+            {
+                "calibration.json": tmp_path / "calibration.json",
+                "calibration.0.npz": tmp_path / "c.npz",
+            },
             tmp_path,
         )
     )
     report = json.loads((tmp_path / "convert.json").read_text())
     told = ["calibrated on random data, which is not representative"]
     assert report["warnings"] == (told if random else [])
-    assert report["calibration"]["representative"] is not random
+    assert report["calibration"][0]["representative"] is not random
 
 
 class Calibrating:
@@ -385,7 +389,8 @@ class Calibrating:
 
 
 def test_saturation_is_told_of_the_files_own_range() -> None:
-    (warning,) = validate._warnings({"x": 0.25, "y": 0.001}, 0)
+    file = SimpleNamespace(state_tensors=0)
+    (warning,) = validate._warnings({"x": 0.25, "y": 0.001}, cast(validate.File, file))
     assert warning.startswith(
         "25.0% of the test values of input 'x' lie outside the range that the file's quantized"
         " input can hold"

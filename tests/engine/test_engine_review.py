@@ -104,11 +104,11 @@ def test_names_that_would_collide(old: str, new: str, said: str, two: Fake) -> N
 
 
 def test_scales_that_differ_are_said() -> None:
-    calibration = {"ranges": {"x": [0.0, 255.0], "y": [0.0, 1.0]}}
-    found = far_ranges(calibration, {"x": [0.0, 1.0], "y": [0.0, 2.0]})
+    calibration = [{"ranges": {"x": [0.0, 255.0], "y": [0.0, 1.0]}}]
+    found = far_ranges(calibration, [{"input_ranges": {"x": [0.0, 1.0], "y": [0.0, 2.0]}}])
     assert len(found) == 1
     assert "'x' was calibrated on 0 to 255 and tested on 0 to 1" in found[0]
-    assert far_ranges(None, {"x": [0.0, 1.0]}) == []
+    assert far_ranges(None, [{"input_ranges": {"x": [0.0, 1.0]}}]) == []
 
 
 @pytest.mark.parametrize(

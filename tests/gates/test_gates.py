@@ -15,6 +15,7 @@ from tflbuild.manifest.model import (
     Model,
     Optimization,
     ParityLimits,
+    Shipped,
     Source,
     Target,
 )
@@ -31,24 +32,26 @@ FILE: dict[str, Any] = {"size": 1000, "ops": {"builtin": {"ADD": 1}}, "loads": T
 
 def validated(representative: bool = True, **numbers: Any) -> dict[str, Any]:
     good = {
-        "output": "y", "kind": "float", "finite": True, "source_finite": True, "constant": False,
-        "equal": False, "sqnr": 120.0, "cosine": 1.0, "max_abs_error": 0.0, "max_range_error": 0.0,
+        "signature": "s", "output": "y", "kind": "float", "finite": True, "source_finite": True,
+        "constant": False, "equal": False, "sqnr": 120.0, "cosine": 1.0, "max_abs_error": 0.0,
+        "max_range_error": 0.0,
     }  # fmt: skip
-    return {"representative": representative, "parity": [{**good, **numbers}], "metrics": {}}
+    signatures = [{"signature": "s", "representative": representative}]
+    return {"signatures": signatures, "parity": [{**good, **numbers}], "metrics": []}
 
 
 def judge(quantize: str, measured: dict[str, Any], limits: ParityLimits | None = None) -> Verdict:
-    model = replace(MODEL, parity=limits or ParityLimits())
+    model = replace(MODEL, signatures=(Shipped(parity=limits or ParityLimits()),))
     before = copy.deepcopy(measured)
-    narrow = {"weights": "int4"} if quantize.endswith("_int4") else {}
-    optimization = Optimization("o", quantize.removesuffix("_int4"), settings=narrow)
+    settings = {"weights": "int4"} if quantize.endswith("_int4") else {}
+    optimization = Optimization("o", quantize.removesuffix("_int4"), settings=settings)
     verdict = gates.validate_gate(measured, model, optimization)
     assert measured == before
     assert verdict == gates.validate_gate(measured, model, optimization)
     return verdict
 
 
-# The table of DESIGN §3, and what came after it: fails below, warns below, cosine, max_range_error.
+# The table of DESIGN §3, and rows of our own: fails below, warns below, cosine, max_range_error.
 TABLE = [
     ("none", 80, 100, None, 1e-4),
     ("float16", 25, 40, 0.998, None),
@@ -57,10 +60,10 @@ TABLE = [
     ("int8", 13, 20, 0.975, None),
     ("qat", 13, 20, 0.975, None),
     ("weight_only", 18, 24, 0.99, None),
-    ("recipe", 3, 10, None, None),
     ("weight_only_int4", 3, 10, None, None),
     ("dynamic_range_int4", 3, 10, None, None),
     ("int8_int4", 3, 10, None, None),
+    ("recipe", 3, 10, None, None),
 ]
 
 
@@ -138,9 +141,9 @@ def test_an_own_limit_takes_the_place_of_the_default() -> None:
 
 
 def test_outputs_that_are_not_numbers() -> None:
-    exact = {"output": "y", "kind": "exact", "finite": True}
-    good = {"representative": True, "parity": [{**exact, "equal": True}], "metrics": {}}
-    bad = {"representative": True, "parity": [{**exact, "equal": False}], "metrics": {}}
+    exact = {"signature": "s", "output": "y", "kind": "exact", "finite": True}
+    good, bad = validated(), validated()
+    good["parity"], bad["parity"] = [{**exact, "equal": True}], [{**exact, "equal": False}]
     assert judge("none", good).passed
     assert not judge("none", bad).passed
 
@@ -157,8 +160,11 @@ def test_outputs_that_are_not_numbers() -> None:
 )
 def test_metrics(limits: MetricLimits, passed: bool) -> None:
     measured = validated()
-    measured["metrics"] = {"accuracy": {"file": 0.9, "source": 0.95, "samples": 100}}
-    verdict = gates.validate_gate(measured, replace(MODEL, metrics=(limits,)), Optimization("o"))
+    measured["metrics"] = [
+        {"signature": "s", "name": "accuracy", "file": 0.9, "source": 0.95, "samples": 100}
+    ]
+    model = replace(MODEL, signatures=(Shipped(metrics=(limits,)),))
+    verdict = gates.validate_gate(measured, model, Optimization("o"))
     assert verdict.passed is passed
     if not passed:
         assert "0.9" in verdict.failures[0].message

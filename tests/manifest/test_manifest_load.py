@@ -60,17 +60,18 @@ def test_everything_that_is_supported(load: Load) -> None:
         "phone": Target("phone", "litert", 8_000_000),
     }
     assert model.source == Source("saved_model", "models/kws")
-    assert model.inputs == (InputPin("b", (1, None, 10), "float32"), InputPin("a", None, "int8"))
-    assert model.outputs == ("y", "x")
-    assert model.calibration == FileData("data/cal.npz", samples=100)
-    assert model.test == FileData("data/test.npz", labels=ArrayRef("data/test.npz", "labels"))
+    (shipped,) = model.signatures
+    assert shipped.inputs == (InputPin("b", (1, None, 10), "float32"), InputPin("a", None, "int8"))
+    assert shipped.outputs == ("y", "x")
+    assert shipped.calibration == FileData("data/cal.npz", samples=100)
+    assert shipped.test == FileData("data/test.npz", labels=ArrayRef("data/test.npz", "labels"))
     assert model.optimizations == (
         Optimization("float32", "none", "float32", ("litert",)),
         Optimization("int8", "int8", "int8", ("litert", "phone"), calibrates=True),
     )
     assert model.evaluate == EvaluateLimits(1_000_000, 20_000_000)
-    assert model.parity == ParityLimits(sqnr=20.0)
-    assert model.metrics == (MetricLimits("accuracy", 0.9, 0.01),)
+    assert shipped.parity == ParityLimits(sqnr=20.0)
+    assert shipped.metrics == (MetricLimits("accuracy", 0.9, 0.01),)
     assert model.timeout == 600.0
     assert str(model.position) == "tflbuild.yaml:5:3"
     places = {key: str(place).partition(":")[2] for key, place in model.positions.items()}
@@ -95,11 +96,11 @@ def test_keras_npy_and_random(load: Load) -> None:
     )
     a, b, c = workspace.models
     assert a.source == Source("keras", "models/old.h5")
-    assert a.test == FileData(
+    assert a.signatures[0].test == FileData(
         npy=(("b", "data/x.npy"), ("z", "data/y.npy")), labels=ArrayRef("data/y.npy")
     )
-    assert b.test == RandomData(0, 5, -1.0, 1.0)
-    assert c.test == FileData(npy=(("", "data/x.npy"),))
+    assert b.signatures[0].test == RandomData(0, 5, -1.0, 1.0)
+    assert c.signatures[0].test == FileData(npy=(("", "data/x.npy"),))
     assert c.timeout == 1800.0
 
 
@@ -139,7 +140,7 @@ def test_calibration_from_defaults_harms_no_model(load: Load) -> None:
         "version: 1\ndefaults: {data: {calibration: {npz: data/cal.npz}}}\n"
         "models: {m: {source: {format: keras, path: models/old.h5}, optimizations: {a: {}}}}\n"
     ).models
-    assert model.calibration is not None
+    assert model.signatures[0].calibration is not None
 
 
 def test_reached_twice_is_read_once(load: Load) -> None:

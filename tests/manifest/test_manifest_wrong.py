@@ -86,14 +86,14 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
     "optimization name": (model("optimizations: {a-b: {}}"), "5:21", "letters, digits and '_'"),
     # planned, refused by name
     "format to come": (
-        HEAD + "  m: {source: {format: jax, path: x}, optimizations: {a: {}}}\n",
-        "3:24", "'jax' is not supported yet; supported today: saved_model, keras",
+        HEAD + "  m: {source: {format: onnx, path: x}, optimizations: {a: {}}}\n",
+        "3:24", "'onnx' is not supported yet; supported today: saved_model, keras",
     ),
     "runtime to come": (
         HEAD + PLAIN + "targets: {s: {runtime: micro}}\n", "6:24", "'micro' is not supported yet",
     ),
     "target to come": (optimized("targets: [micro]"), "6:15", "supported today: litert"),
-    "key to come": (optimized("custom_objects: a:b"), "6:5", "'custom_objects' is not supported"),
+    "key to come": (optimized("validate: {golden: {}}"), "6:16", "'golden' is not supported"),
     "metric to come": (
         optimized("validate: {metrics: {f1: {min: 1}}}"), "6:26", "'f1' is not supported yet",
     ),
@@ -311,7 +311,7 @@ def test_a_default_shared_by_many_models_is_reported_once(load: Load) -> None:
 def test_errors_of_many_kinds_come_together_and_sorted(load: Load) -> None:
     lines = errors_of(
         load,
-        HEAD + "  a: {source: {format: jax}}\n  b: {}\n  c: {sorce: 1}\nfoo: 1\n",
+        HEAD + "  a: {source: {format: onnx}}\n  b: {}\n  c: {sorce: 1}\nfoo: 1\n",
     )
     assert [line.split(":")[1] for line in lines] == ["3", "4", "4", "5", "6"]
 

@@ -124,7 +124,7 @@ def test_converted_files(tf: Any, which: Callable[[Any], Any], quantize: str, io
     wanted = Interface(
         "served", before.inputs[::-1], tuple(sorted(before.outputs, key=lambda o: o.name))
     )
-    out = rewrite(data, interface=wanted)
+    out = rewrite(data, interfaces=(wanted,))
     after = read_model(out)
     assert interface_of(after) == wanted
     assert not buffer_alignment_problems(out)

@@ -45,7 +45,7 @@ def use(data: bytes) -> None:
             _ = op.options, op.custom_options
     buffer_alignment_problems(data)
     read_metadata(data)
-    rewrite(data, interface=interface_of(model))
+    rewrite(data, interfaces=(interface_of(model),))
 
 
 def test_reads_a_small_file() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tflbuild.tflite.read import buffer_alignment_problems, read_metadata, read_model
-from tflbuild.tflite.signature import Interface, InterfaceError, IOTensor, interface_of
+from tflbuild.tflite.signature import (
+    Interface,
+    InterfaceError,
+    IOTensor,
+    interface_of,
+    interfaces_of,
+)
 from tflbuild.tflite.write import rewrite
 
 interpreter = pytest.importorskip("ai_edge_litert.interpreter")
@@ -31,10 +38,10 @@ def face(key: str, inputs: dict[str, int], outputs: dict[str, int]) -> Interface
 def but_interface(root: Any) -> Any:
     """Plain values without what `rewrite` is asked to change."""
     del root["signatureDefs"]
-    main = root["subgraphs"][0]
-    for tensor in {*main["inputs"], *main["outputs"]}:
-        del main["tensors"][tensor]["name"]
-    del main["inputs"], main["outputs"]
+    for graph in root["subgraphs"]:
+        for tensor in {*(graph["inputs"] or ()), *(graph["outputs"] or ())}:
+            del graph["tensors"][tensor]["name"]
+        del graph["inputs"], graph["outputs"]
     return root
 
 
@@ -53,28 +60,39 @@ def run(data: bytes | bytearray, seed: int = 0) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("maker", [make.two_in_two_out, make.everything])
 def test_all_else_stays(maker: Any) -> None:
     data = maker().pack()
-    out = rewrite(data, interface=interface_of(read_model(data)))
+    faces = interfaces_of(read_model(data))
+    out = rewrite(data, interfaces=faces)
     assert but_interface(make.unpack(out)) == but_interface(make.unpack(data))
     assert not buffer_alignment_problems(out)
-    assert rewrite(data, interface=interface_of(read_model(data))) == out
-    again = rewrite(out, interface=interface_of(read_model(out)))
+    assert rewrite(data, interfaces=faces) == out
+    again = rewrite(out, interfaces=interfaces_of(read_model(out)))
     assert again == out
 
 
-def test_signatures_of_other_subgraphs_stay() -> None:
+def test_several_signatures() -> None:
     data = make.everything().pack()
     before = read_model(data)
-    after = read_model(rewrite(data, interface=interface_of(before)))
+    first, body = interfaces_of(before)
+    after = read_model(rewrite(data, interfaces=(first, body)))
     assert [s.key for s in after.signatures] == ["first", "body"]
     assert after.signatures[1] == before.signatures[1]
-    clash = Interface("body", *((i := interface_of(before)).inputs, i.outputs))
-    with pytest.raises(InterfaceError, match="another subgraph"):
-        rewrite(data, interface=clash)
+    graph = after.subgraphs[body.subgraph]
+    assert [graph.tensors[i].name for i in graph.inputs] == [
+        f"body_{io.name}:0" for io in body.inputs
+    ]
+    for wrong, message in (
+        ((first, replace(body, signature="first")), "two interfaces are of signature 'first'"),
+        ((first, replace(first, signature="again")), "two interfaces are of subgraph '0'"),
+        ((body,), "no interface is of the main subgraph"),
+        ((first, replace(body, subgraph=99)), "there is no subgraph 99"),
+    ):
+        with pytest.raises(InterfaceError, match=message):
+            rewrite(data, interfaces=wrong)
 
 
 def test_order_names_and_outputs() -> None:
     data = make.two_in_two_out().pack()
-    out = rewrite(data, interface=face("main", {"q": 1, "p": 0}, {"sum": 2, "p": 5}))
+    out = rewrite(data, interfaces=(face("main", {"q": 1, "p": 0}, {"sum": 2, "p": 5}),))
     (main,) = read_model(out).subgraphs
     assert (main.inputs, main.outputs) == ((1, 0), (2, 5))
     assert [main.tensors[i].name for i in main.inputs] == ["main_q:0", "main_p:0"]
@@ -82,7 +100,7 @@ def test_order_names_and_outputs() -> None:
     lite = interpreter.Interpreter(model_content=bytes(out))
     assert [d["index"] for d in lite.get_input_details()] == [1, 0]
     assert [d["name"] for d in lite.get_output_details()] == ["main_sum:0", "main_p_out:0"]
-    same = rewrite(data, interface=interface_of(read_model(data)))
+    same = rewrite(data, interfaces=(interface_of(read_model(data)),))
     for name, value in run(data).items():
         np.testing.assert_array_equal(run(same)[name], value)
 
@@ -91,7 +109,7 @@ def test_internal_names_give_way() -> None:
     maker = make.two_in_two_out()
     for tensor, name in ((3, b"s_left:0"), (4, b"s_left:0_1")):
         maker.model.subgraphs[0].tensors[tensor].name = name
-    out = rewrite(maker.pack(), interface=face("s", {"left": 0, "b": 1}, {"y": 5, "x": 2}))
+    out = rewrite(maker.pack(), interfaces=(face("s", {"left": 0, "b": 1}, {"y": 5, "x": 2}),))
     names = [t.name for t in read_model(out).subgraphs[0].tensors]
     assert names == ["s_left:0", "s_b:0", "s_x:0", "s_left:0_2", "s_left:0_1", "s_y:0"]
 
@@ -101,7 +119,7 @@ def test_one_tensor_in_two_roles() -> None:
     maker.model.subgraphs[0].outputs = [5, 0, 5]
     out = rewrite(
         maker.pack(),
-        interface=face("s", {"a": 0, "b": 1}, {"y": 5, "same": 0, "y2": 5}),
+        interfaces=(face("s", {"a": 0, "b": 1}, {"y": 5, "same": 0, "y2": 5}),),
     )
     (main,) = read_model(out).subgraphs
     assert main.outputs == (5, 0, 5)
@@ -124,13 +142,13 @@ def test_one_tensor_in_two_roles() -> None:
 )
 def test_wrong_interfaces(interface: Interface, message: str) -> None:
     with pytest.raises(InterfaceError, match=message):
-        rewrite(make.two_in_two_out().pack(), interface=interface)
+        rewrite(make.two_in_two_out().pack(), interfaces=(interface,))
 
 
 def test_metadata_is_added_and_replaced() -> None:
     data = make.two_in_two_out().pack()
     interface = interface_of(read_model(data))
-    out = rewrite(data, interface=interface, metadata={"odd": b"new", "more": b"x" * 33})
+    out = rewrite(data, interfaces=(interface,), metadata={"odd": b"new", "more": b"x" * 33})
     assert read_metadata(out) == {
         **read_metadata(data),
         "odd": b"new",
@@ -151,7 +169,7 @@ def test_data_behind_the_flatbuffer_moves_along() -> None:
     data = maker.pack().ljust(padded, b"\0") + raw
     inline = make.two_in_two_out().pack()
     out = rewrite(
-        data, interface=face("a_longer_name" * 9, {"left": 0, "right": 1}, {"y": 5, "x": 2})
+        data, interfaces=(face("a_longer_name" * 9, {"left": 0, "right": 1}, {"y": 5, "x": 2}),)
     )
     model = read_model(out)
     place = model.buffers[model.subgraphs[0].tensors[3].buffer]
@@ -181,7 +199,7 @@ def test_shared_bytes_stay_shared() -> None:
     builder = flatbuffers.Builder(1024)
     builder.Finish(maker.model.Pack(builder), b"TFL3")
     source = bytes(builder.Output())
-    out = rewrite(source, interface=interface_of(read_model(source)))
+    out = rewrite(source, interfaces=(interface_of(read_model(source)),))
     assert len(source) < len(out) + 2000 < 50_000
     assert len({b.offset for b in read_model(out).buffers[-3:]}) == 1
 
@@ -200,7 +218,7 @@ def test_any_interface_any_alignment(extra: bytes, key: str, names: list[str], s
     if swap:
         inputs, outputs = dict(reversed(inputs.items())), dict(reversed(outputs.items()))
     wanted = face(key, inputs, outputs)
-    out = rewrite(data, interface=wanted)
+    out = rewrite(data, interfaces=(wanted,))
     model = read_model(out)
     assert interface_of(model, key) == wanted
     assert not buffer_alignment_problems(out)
@@ -227,10 +245,10 @@ def test_time_and_memory() -> None:
     data = big(24)
     interface = face("s", {"x": 0}, {"y": read_model(data).subgraphs[0].outputs[0]})
     start = time.perf_counter()
-    rewrite(data, interface=interface)
+    rewrite(data, interfaces=(interface,))
     seconds = time.perf_counter() - start
     tracemalloc.start()
-    out = rewrite(data, interface=interface)
+    out = rewrite(data, interfaces=(interface,))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1.1 * len(data)
@@ -254,7 +272,7 @@ def test_published_files_run_the_same(name: str) -> None:
     data = make.read_or_skip(PUBLISHED / f"{name}.tflite")
     main = read_model(data).subgraphs[0]
     wanted = face("serving_default", {"x": main.inputs[0]}, {"y": main.outputs[0]})
-    out = rewrite(data, interface=wanted)
+    out = rewrite(data, interfaces=(wanted,))
     assert not buffer_alignment_problems(out)
     assert but_interface(make.unpack(out)) == but_interface(make.unpack(data))
     before = interpreter.Interpreter(model_content=data)

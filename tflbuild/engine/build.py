@@ -26,6 +26,7 @@ from tflbuild.engine.record import (
     hashed_entry,
     place,
     unchanged,
+    variables_now,
 )
 from tflbuild.errors import UsageError
 
@@ -325,7 +326,8 @@ def _models(
         if all(result.passed(step.name) for step in steps):
             entries = _entries(root, workspace, steps, digests, released)
             if entries is not None:
-                models[name] = ModelRecord(sections[name], len(steps), entries)
+                variables = variables_now(steps[0].model.env)
+                models[name] = ModelRecord(sections[name], len(steps), entries, variables)
     return models
 
 
@@ -339,15 +341,15 @@ def _entries(
     """The entries of one model; None when its source is not what the graph was built from, or
     an output is not what the build left."""
     from tflbuild.errors import TaskError
-    from tflbuild.graph import lowering_inputs
+    from tflbuild.graph import still_listed
 
     files: dict[str, Entry] = {}
     base = str(root)
     for step in steps:
-        if step.stage == "lower":
+        if step.stage in ("data", "lower"):
             for folder in step.folders:
                 files[folder] = entry(base, folder)
-            if lowering_inputs(root, step.model).files != step.files:
+            if not still_listed(root, step):
                 return None
         for path in step.files.values():
             seen = digests.seen(path)

@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+from tflbuild import pyrun
 from tflbuild.errors import TflbuildError
 from tflbuild.store.digest import file_digest
 
@@ -44,6 +45,10 @@ def run_request(request: dict[str, Any]) -> None:
             traceback.print_exception(error.__cause__)
         result = {"error": {"kind": getattr(error, "kind", "task"), "message": str(error)}}
         result["error"]["key"] = getattr(error, "key", "")
+    except SystemExit as error:  # of a user's code, while it is traced
+        traceback.print_exc()
+        message = f"the model's code ended its process (sys.exit({error.code!r}))"
+        result = {"error": {"kind": "task", "message": message}}
     except MemoryError:
         result = {"error": {"kind": "task", "message": "out of memory"}}
     except Exception as error:
@@ -69,5 +74,6 @@ def _run(request: dict[str, Any], scratch: Path) -> dict[str, tuple[str, int]]:
     out = scratch / "out"
     out.mkdir()
     module = importlib.import_module(f"tflbuild.stages.{request['stage']}")
-    module.run(Request(request["params"], inputs, out, retry=request.get("retry", False)))
+    with pyrun.checked():
+        module.run(Request(request["params"], inputs, out, retry=request.get("retry", False)))
     return {path.name: (file_digest(path), path.stat().st_size) for path in sorted(out.iterdir())}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,8 @@ from tflbuild.store.toolchain import Toolchain
 UP_TO_DATE = "up-to-date"
 RESTORE = "restore"
 RUN = "run"
+
+MANY = 20  # differences that are named where a task runs: a folder of images has thousands
 
 # Last bits of these depend on the CPU; lowered graphs and .tflite files do not.
 CPU_BOUND = frozenset({"reference", "validate"})
@@ -70,9 +71,9 @@ class Decider:
         for port in step.ports:
             row = self.rows[port.task]
             for name, (digest, _) in row.outputs.items():
-                if any(fnmatchcase(name, pattern) for pattern in port.outputs):
-                    blobs[name] = digest
-                    keyed[name] = f"by action {row.key}" if name in UNSTABLE else digest
+                if (known := port.name_of(name)) is not None:
+                    blobs[known] = digest
+                    keyed[known] = f"by action {row.key}" if name in UNSTABLE else digest
         return Inputs(keyed, blobs, dict(step.files))
 
     def action(self, step: Step, inputs: Inputs) -> Action:
@@ -105,9 +106,11 @@ class Decider:
     def why(self, step: Step, action: Action) -> tuple[str, ...]:
         """The parts of the key that differ from the last success."""
         changes = self.changes(step, action)
-        return (
-            ("not built before",) if changes is None else tuple(str(change) for change in changes)
-        )
+        if changes is None:
+            return ("not built before",)
+        shown = tuple(str(change) for change in changes[:MANY])
+        more = len(changes) - len(shown)
+        return (*shown, f"{more} more differences") if more else shown
 
     def changes(self, step: Step, action: Action) -> list[Change] | None:
         """The differing parts as values; None for a task that was never built."""
@@ -132,9 +135,14 @@ def _input_name(step: Step, name: str) -> str:
         return step.files[name]
     if name.startswith("source/"):  # a file that has gone
         return f"{step.model.source.path}/{name.removeprefix('source/')}"
+    if step.data is not None and not name.startswith("python/"):
+        return name.partition("/")[2]
+    if name.startswith("python/"):
+        return name.removeprefix("python/")
     for port in step.ports:
-        if any(fnmatchcase(name, pattern) for pattern in port.outputs):
-            return f"{name} of {port.task}"
+        output = name.removeprefix(port.prefix)
+        if port.name_of(output) == name:
+            return f"{output} of {port.task}"
     return name
 
 

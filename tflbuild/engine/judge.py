@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,10 +47,13 @@ class Judge:
         targets, model = self.workspace.targets, step.model
         if step.stage == "evaluate":
             used = dict.fromkeys(t for o in model.optimizations for t in o.targets)
-            verdict, by_target = gates.evaluate_gate(measured, model, [targets[t] for t in used])
+            report["lowering"] = self._told(f"lower:{model.name}", "lower.json")
+            verdict, by_target = gates.evaluate_gate(
+                measured, model, [targets[t] for t in used],
+                report["lowering"].get("warnings", ()),
+            )  # fmt: skip
             self.evaluations[model.name] = by_target
             report["targets"] = {t: v.as_json() for t, v in sorted(by_target.items())}
-            report["lowering"] = self._told(f"lower:{model.name}", "lower.json")
         elif step.stage == "compat":
             assert step.target is not None
             evaluation = self.evaluations.get(model.name, {}).get(step.target)
@@ -58,10 +61,13 @@ class Judge:
         else:
             assert step.optimization is not None
             report["conversion"] = self._told(step.ports[0].task, "convert.json")
-            ranges = self._told(f"reference:{model.name}", "reference.json")["input_ranges"]
+            made = [port.task for port in step.ports if port.task.startswith("data:")]
+            if made:
+                report["data"] = {task: self._told(task, "data.json") for task in made}
+            reference = self._told(f"reference:{model.name}", "reference.json")
             warnings = [
                 *report["conversion"]["warnings"],
-                *far_ranges(report["conversion"].get("calibration"), ranges),
+                *far_ranges(report["conversion"].get("calibration"), reference["signatures"]),
                 *measured["warnings"],
             ]
             verdict = gates.validate_gate(measured, model, step.optimization, warnings)
@@ -79,16 +85,19 @@ FAR = 8.0  # times: what calibration and test ranges may differ by before it is 
 
 
 def far_ranges(
-    calibration: Mapping[str, Any] | None, tested: Mapping[str, list[float]]
+    calibrations: Sequence[Mapping[str, Any]] | None, tested: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Inputs whose calibration data is of another scale than the data that they are tested on."""
+    """Inputs whose calibration data is of another scale than the data that they are tested on,
+    signature by signature."""
     found = []
-    for name, (low, high) in (calibration or {}).get("ranges", {}).items():
-        calibrated = max(abs(low), abs(high))
-        used = max(map(abs, tested.get(name, [])), default=0.0)
-        if calibrated > FAR * used > 0 or used > FAR * calibrated > 0:
-            found.append(
-                f"input {name!r} was calibrated on {low:g} to {high:g} and tested on"
-                f" {tested[name][0]:g} to {tested[name][1]:g}: is one of them scaled wrongly?"
-            )
+    for calibration, test in zip(calibrations or (), tested, strict=False):
+        ranges = test["input_ranges"]
+        for name, (low, high) in calibration["ranges"].items():
+            calibrated = max(abs(low), abs(high))
+            used = max(map(abs, ranges.get(name, [])), default=0.0)
+            if calibrated > FAR * used > 0 or used > FAR * calibrated > 0:
+                found.append(
+                    f"input {name!r} was calibrated on {low:g} to {high:g} and tested on"
+                    f" {ranges[name][0]:g} to {ranges[name][1]:g}: is one of them scaled wrongly?"
+                )
     return found

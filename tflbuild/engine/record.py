@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from tflbuild.engine.files import Stat
-from tflbuild.environment import worker_path
+from tflbuild.environment import variable_digest, worker_path
 
-FORMAT = 1
+FORMAT = 2
 
 # path, size, mtime, ctime, inode, and a digest where the entry was young when recorded (the
 # file may have changed since without a visible difference, so its content is compared).
@@ -34,6 +34,7 @@ class ModelRecord:
     section: str  # digest of what the manifest says of the model
     tasks: int
     entries: list[Entry]
+    variables: dict[str, str | None] = field(default_factory=dict)  # declared; digests of values
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Record:
         return (
             all(isinstance(it, list) for it in [*lists, *(m.entries for m in models)])
             and all(isinstance(name, str) for name in self.names)
-            and all(type(m.tasks) is int for m in models)
+            and all(type(m.tasks) is int and isinstance(m.variables, dict) for m in models)
         )
 
     def dump(self) -> bytes:
@@ -82,7 +83,10 @@ class Record:
             "manifests": self.manifests,
             "outputs": self.outputs,
             "names": self.names,
-            "models": {n: [m.section, m.tasks, m.entries] for n, m in self.models.items()},
+            "models": {
+                n: [m.section, m.tasks, m.entries, *([m.variables] if m.variables else [])]
+                for n, m in self.models.items()
+            },
         }
         return json.dumps(raw, separators=(",", ":")).encode()
 
@@ -96,13 +100,23 @@ class Record:
         )
 
     def clean_models(self, root: str) -> set[str]:
-        """The models none of whose files changed."""
-        return {name for name, m in self.models.items() if unchanged(root, m.entries)}
+        """The models none of whose files and variables changed."""
+        return {
+            name
+            for name, m in self.models.items()
+            if unchanged(root, m.entries)
+            and (not m.variables or m.variables == variables_now(m.variables))
+        }
 
 
 def place() -> dict[str, Any]:
     """What decides which code runs, beyond files: the interpreter and its module path."""
     return {"python": sys.version, "executable": sys.executable, "path": worker_path()}
+
+
+def variables_now(names: Iterable[str]) -> dict[str, str | None]:
+    """Digests of declared variables; None for those that are not set."""
+    return {name: variable_digest(os.environ.get(name)) for name in names}
 
 
 def unchanged(base: str, entries: Iterable[Entry]) -> bool:

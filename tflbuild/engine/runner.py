@@ -33,7 +33,7 @@ from tflbuild.engine.publish import move_away
 from tflbuild.engine.state import Outputs, Released
 from tflbuild.engine.workers import Ended, Job, Workers
 from tflbuild.errors import TaskError, TflbuildError
-from tflbuild.graph import STAGES, Graph, Step, lowering_inputs
+from tflbuild.graph import STAGES, Graph, Step, still_listed
 from tflbuild.store.local import DamagedBlob
 from tflbuild.verdict import Verdict
 
@@ -297,6 +297,7 @@ class Runner:
                     self.root, self.store, decision.inputs, step.request.get("inputs", {})
                 ),
                 "timeout": step.model.timeout,
+                "env": step.request.get("retry_env" if pending.retry else "env", {}),
                 "retry": pending.retry,
             },
         )
@@ -345,7 +346,7 @@ class Runner:
                 for path in source.files.values()
             ):
                 raise TaskError("its source changed while it ran: build again")
-            if step.folders and lowering_inputs(self.root, step.model).files != source.files:
+            if step.folders and not still_listed(self.root, step):
                 raise TaskError("files came to or went from its source while it ran: build again")
             if all(digests.unchanged(path, seen) for path, seen in pending.seen.items()):
                 return False

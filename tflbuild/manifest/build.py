@@ -10,23 +10,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from tflbuild.errors import Position
+from tflbuild.manifest.code import build_code, build_depends, build_env
 from tflbuild.manifest.context import Context, ModelNodes
-from tflbuild.manifest.datasets import build_data
-from tflbuild.manifest.model import (
-    Data,
-    EvaluateLimits,
-    FileData,
-    InputPin,
-    MetricLimits,
-    Model,
-    ParityLimits,
-    RandomData,
-)
-from tflbuild.manifest.nodes import entries, get, strings, text
+from tflbuild.manifest.model import Code, EvaluateLimits, Model, PythonData, Source
+from tflbuild.manifest.nodes import entries, get
 from tflbuild.manifest.optimizations import build_optimizations, build_targets
 from tflbuild.manifest.quantity import parse_count, parse_duration
+from tflbuild.manifest.signatures import build_signatures
 from tflbuild.manifest.source import build_source
-from tflbuild.manifest.yamlfile import Node, describe
+from tflbuild.manifest.yamlfile import Node
 
 
 def build_model(name: str, own: Node, merged: Node, context: Context) -> Model | None:
@@ -57,66 +49,39 @@ class _Builder:
         nodes = self.nodes
         source = build_source(nodes)
         targets = build_targets(nodes, get(self.tree, "targets")) or ("litert",)
-        optimizations = build_optimizations(nodes, targets)
-        calibration = build_data(nodes, "calibration")
-        test = build_data(nodes, "test")
+        signatures = build_signatures(nodes)
+        optimizations = build_optimizations(nodes, targets, signatures)
         timeout = get(self.tree, "timeout")
+        custom_objects = self._custom_objects(source)
+        code = source.python is not None or custom_objects is not None
+        code |= any(isinstance(d, PythonData) for s in signatures for d in (s.calibration, s.test))
         return Model(
             name=nodes.name,
             source=source,
             optimizations=optimizations,
             targets=targets,
-            inputs=self._inputs(),
-            outputs=strings(get(self.tree, "outputs")),
-            calibration=calibration,
-            test=test,
+            signatures=signatures,
             evaluate=EvaluateLimits(
                 max_params=self._quantity("max_params"), max_macs=self._quantity("max_macs")
             ),
-            parity=ParityLimits(**self._numbers("validate", "parity")),
-            metrics=self._metrics(test),
+            custom_objects=custom_objects,
+            depends=build_depends(nodes, code),
+            env=build_env(nodes, code),
             timeout=Model.timeout if timeout is None else self._duration(timeout),
             position=self.own.key_position,
             positions=dict(_places(self.tree)),
         )
 
-    def _inputs(self) -> tuple[InputPin, ...]:
-        pins = []
-        for name, entry in entries(get(self.tree, "inputs")).items():
-            shape, dtype = get(entry, "shape"), text(get(entry, "dtype"))
-            if shape is None and dtype is None:
-                self.context.problems.add(
-                    f"input {describe(name)} is pinned to nothing; give shape or dtype",
-                    entry.key_position,
-                )
-            sizes: Any = shape.plain() if shape is not None else None
-            pins.append(InputPin(name, None if sizes is None else tuple(sizes), dtype))
-        return tuple(pins)
-
-    def _metrics(self, test: Data | None) -> tuple[MetricLimits, ...]:
-        result = []
-        for name, node in sorted(entries(get(self.tree, "validate", "metrics")).items()):
-            limits = MetricLimits(
-                name, **self._numbers("validate", "metrics", name), output=text(get(node, "output"))
+    def _custom_objects(self, source: Source) -> Code | None:
+        """Only where a format reads classes by their names."""
+        if source.format == "keras":
+            return build_code(self.nodes, get(self.tree, "custom_objects"))
+        own = get(self.own, "custom_objects")
+        if source.format and own is not None and own.value is not None:
+            self.nodes.key_problem(
+                f"'custom_objects' has no effect with format {source.format}; remove it", own
             )
-            if limits.min is None and limits.max_drop is None:
-                self._problem(f"{name} has no limit; give min or max_drop", node)
-            wrong = "is random" if isinstance(test, RandomData) else "has no labels"
-            if get(self.tree, "data", "test") is None:
-                wrong = "is missing"
-            unlabelled = isinstance(test, FileData) and test.labels is None
-            if unlabelled or isinstance(test, RandomData) or wrong == "is missing":
-                self.context.problems.add(
-                    f"{name} needs labelled data, and data.test {wrong}; "
-                    "write `data: {test: {npz: FILE, labels: NAME}}`",
-                    node.key_position,
-                )
-            result.append(limits)
-        return tuple(result)
-
-    def _numbers(self, *keys: str) -> dict[str, float]:
-        found = entries(get(self.tree, *keys)).items()
-        return {k: float(n.value) for k, n in found if isinstance(n.value, int | float)}
+        return None
 
     def _quantity(self, key: str) -> int | None:
         node = get(self.tree, "evaluate", key)

@@ -18,7 +18,8 @@ def section_digest(model: Model, workspace: Workspace) -> str:
     """
     said = _plain(model)
     said["optimizations"].sort(key=lambda o: o["name"])
-    said["metrics"].sort(key=lambda m: m["name"])
+    for signature in said["signatures"]:
+        signature["metrics"].sort(key=lambda m: m["name"])
     names = {*model.targets, *(t for o in model.optimizations for t in o.targets)}
     said["targets_used"] = [_plain(workspace.targets[name]) for name in sorted(names)]
     text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

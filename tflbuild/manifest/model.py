@@ -14,6 +14,25 @@ from tflbuild.errors import Position
 
 Shape = tuple[int | None, ...]  # None: a dynamic dimension
 
+_OF_SIGNATURES = ("source.signatures.", "data.signatures.", "validate.signatures.")
+
+
+@dataclass(frozen=True)
+class Code:
+    """A function of the user's: `package.module:function` or `path/to/file.py:function`."""
+
+    spec: str
+    base: str  # the folder of the manifest that says it, relative to the root ("." for the root)
+
+
+@dataclass(frozen=True)
+class ParamsRef:
+    """Where the parameters of a function come from: exactly one of a file and a function."""
+
+    npz: str = ""
+    python: Code | None = None
+    args: str = ""  # of `python`, as JSON
+
 
 @dataclass(frozen=True)
 class Source:
@@ -21,8 +40,11 @@ class Source:
 
     format: str
     path: str = ""
-    signature: str | None = None  # None: the format's default
+    signatures: tuple[str, ...] = ()  # those to ship; empty: the format's default
     tags: tuple[str, ...] = ()
+    python: Code | None = None
+    args: str = ""  # of `python`, as JSON
+    params: ParamsRef | None = None
 
 
 @dataclass(frozen=True)
@@ -63,11 +85,80 @@ class FileData:
 
     npz: str | None = None
     npy: tuple[tuple[str, str], ...] = ()
-    samples: int | None = None  # take the first N samples; None: all
+    samples: int | None = None  # take N samples; None: all
+    seed: int | None = None  # choose them by it; None: the first ones
     labels: ArrayRef | None = None
 
 
-Data = RandomData | FileData
+@dataclass(frozen=True)
+class Pixels:
+    """How an encoded image becomes an array, in this order (see datasets/pixels.py)."""
+
+    color: str = "rgb"  # or bgr, gray
+    resize: int | tuple[int, int] | None = None  # (height, width), or the shorter side
+    resize_method: str = "bilinear"
+    fit: str = "stretch"  # or crop: what of the image fills `resize`
+    crop: tuple[int, int] | None = None  # (height, width) in the middle, after `resize`
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)  # one, or one for each channel
+    std: tuple[float, ...] = (1.0,)
+    dtype: str = "float32"
+    layout: str = "nhwc"  # or nchw, nhw
+
+
+@dataclass(frozen=True)
+class ImageData:
+    """A folder of images. `labels`: "folders" (the class is the subfolder), or a CSV file."""
+
+    folder: str
+    files: tuple[str, ...] = ()  # patterns below the folder; empty: by suffix
+    input: str = ""  # "": the only one
+    pixels: Pixels = field(default_factory=Pixels)
+    samples: int | None = None
+    seed: int | None = None
+    labels: str | None = None
+    classes: tuple[str, ...] = ()  # in the order of their numbers; empty: the sorted folders
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature of a record, and the input that it becomes."""
+
+    name: str
+    input: str
+    shape: tuple[int, ...] | None = None  # None: an image's own
+    dtype: str = "float32"
+    raw: str | None = None  # bytes that hold numbers of this type
+    image: Pixels | None = None  # bytes that hold an encoded image
+    scale: float = 1.0
+    mean: tuple[float, ...] = (0.0,)  # one, or one for each of the last axis
+    std: tuple[float, ...] = (1.0,)
+
+
+@dataclass(frozen=True)
+class RecordData:
+    """TFRecord files of tf.train.Example. `labels`: the feature that is the class."""
+
+    files: tuple[str, ...]  # patterns, relative to the root
+    features: tuple[Feature, ...]
+    compression: str | None = None  # none, gzip, zlib; None: look
+    samples: int | None = None
+    seed: int | None = None
+    labels: str | None = None
+
+
+@dataclass(frozen=True)
+class PythonData:
+    """Samples that a function of the user's gives. `labels`: a key of each sample, or "pair"."""
+
+    python: Code
+    args: str = ""  # of the function, as JSON
+    samples: int | None = None
+    labels: str | None = None
+
+
+MadeData = ImageData | RecordData | PythonData  # which a task of the graph makes arrays of
+Data = RandomData | FileData | ImageData | RecordData | PythonData
 
 
 @dataclass(frozen=True)
@@ -134,25 +225,58 @@ class MetricLimits:
 
 
 @dataclass(frozen=True)
+class Sequence:
+    """Samples in order are steps of sequences, between which a stateful model goes on.
+
+    `reset` "each": all state begins anew with every sequence of `length` samples, in source and
+    file; "never": all samples are one sequence.
+    """
+
+    reset: str = "each"
+    length: int = 1
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """One signature to ship, and what the manifest says of it. `name` None: the source's own."""
+
+    name: str | None = None
+    inputs: tuple[InputPin, ...] = ()
+    outputs: tuple[str, ...] = ()  # the positional order asked for; empty: the source's
+    calibration: Data | None = None
+    test: Data | None = None
+    parity: ParityLimits = field(default_factory=ParityLimits)
+    metrics: tuple[MetricLimits, ...] = ()
+    sequence: Sequence | None = None  # None: the file's own state begins anew with each call
+
+
+@dataclass(frozen=True)
 class Model:
     name: str
     source: Source
     optimizations: tuple[Optimization, ...]  # in the manifest's order
     targets: tuple[str, ...]
-    inputs: tuple[InputPin, ...] = ()
-    outputs: tuple[str, ...] = ()  # the positional order asked for; empty: the source's
-    calibration: Data | None = None
-    test: Data | None = None
+    signatures: tuple[Shipped, ...] = (Shipped(),)  # in the manifest's order
     evaluate: EvaluateLimits = field(default_factory=EvaluateLimits)
-    parity: ParityLimits = field(default_factory=ParityLimits)
-    metrics: tuple[MetricLimits, ...] = ()
+    custom_objects: Code | None = None
+    depends: tuple[str, ...] = ()  # patterns of further files that code reads, under the root
+    env: tuple[str, ...] = ()  # variables that code may read
     timeout: float = 1800.0  # seconds an action of this model may take
     # Where the manifest says it; not part of what it says, so not compared.
     position: Position = field(default=Position("", 0, 0), compare=False)
     positions: dict[str, Position] = field(default_factory=dict, compare=False, hash=False)
 
     def position_of(self, key: str) -> Position:
-        """The place of a dotted key of this model ("source.path"), else the model's own."""
+        """The place of a dotted key of this model ("source.path"), else the model's own.
+
+        What is not said of a signature (`source.signatures.NAME.inputs`) may be said of the
+        model (`inputs`).
+        """
+        if key not in self.positions and key.startswith(_OF_SIGNATURES):
+            for shipped in self.signatures:
+                for where in _OF_SIGNATURES:
+                    if key.startswith(f"{where}{shipped.name}."):
+                        key = key.removeprefix(f"{where}{shipped.name}.")
         return self.positions.get(key, self.position)
 
 

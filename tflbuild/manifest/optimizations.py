@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tflbuild.manifest.context import ModelNodes
-from tflbuild.manifest.model import Optimization
+from tflbuild.manifest.model import Optimization, Shipped
 from tflbuild.manifest.nodes import entries, get, strings, text
 from tflbuild.manifest.problems import nearest
 from tflbuild.manifest.quantization import build_optimization
@@ -32,7 +32,9 @@ def build_targets(model: ModelNodes, node: Node | None) -> tuple[str, ...]:
     return strings(node)
 
 
-def build_optimizations(model: ModelNodes, targets: tuple[str, ...]) -> tuple[Optimization, ...]:
+def build_optimizations(
+    model: ModelNodes, targets: tuple[str, ...], signatures: tuple[Shipped, ...]
+) -> tuple[Optimization, ...]:
     """The optimizations in the manifest's order."""
     node = get(model.tree, "optimizations")
     if not entries(node):
@@ -51,27 +53,40 @@ def build_optimizations(model: ModelNodes, targets: tuple[str, ...]) -> tuple[Op
         result[name.lower()] = build_optimization(
             model, name, entry, build_targets(model, get(entry, "targets")) or targets
         )
-    _check_calibration(model, tuple(result.values()))
+    _check_calibration(model, tuple(result.values()), signatures)
     return tuple(result.values())
 
 
-def _check_calibration(model: ModelNodes, optimizations: tuple[Optimization, ...]) -> None:
+def _check_calibration(
+    model: ModelNodes, optimizations: tuple[Optimization, ...], signatures: tuple[Shipped, ...]
+) -> None:
     wanting = [o for o in optimizations if o.calibrates]
-    given = get(model.tree, "data", "calibration")
-    if wanting and given is None:
+    for shipped in signatures if wanting else ():
+        if shipped.calibration is not None or _given(model.tree, shipped.name):
+            continue
         entry = get(model.tree, "optimizations", wanting[0].name)
+        # A signature without calibration would stay float, silently.
+        several = len(signatures) > 1
+        where = f"data.signatures.{shipped.name}.calibration" if several else "data.calibration"
         model.problem(
-            f"{_calibrating(entry)} needs `data.calibration`, such as {{npz: FILE}}",
+            f"{_calibrating(entry)} needs `{where}`, such as {{npz: FILE}}",
             get(entry, "quantize") or entry,
         )
     # One that comes from `defaults` serves the models that quantize, and harms no other.
-    own = get(model.own, "data", "calibration")
     perhaps = any(o.recipe_file is not None for o in optimizations)  # its rules say so
-    if not wanting and not perhaps and own is not None and own.value is not None:
-        able = " or ".join(name for name, q in QUANTIZATIONS.items() if q.CALIBRATES)
-        model.key_problem(
-            f"`data.calibration` has no effect: no optimization has quantize: {able}", own
-        )
+    for name in (None, *(s.name for s in signatures)):
+        own = _given(model.own, name)
+        if not wanting and not perhaps and own is not None and own.value is not None:
+            able = " or ".join(name for name, q in QUANTIZATIONS.items() if q.CALIBRATES)
+            key = "data.calibration" if name is None else f"data.signatures.{name}.calibration"
+            model.key_problem(f"`{key}` has no effect: no optimization has quantize: {able}", own)
+
+
+def _given(tree: Node, signature: str | None) -> Node | None:
+    """The declared calibration data of the model, or of a signature."""
+    if signature is None:
+        return get(tree, "data", "calibration")
+    return get(tree, "data", "signatures", signature, "calibration")
 
 
 def _calibrating(entry: Node | None) -> str:

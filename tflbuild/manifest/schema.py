@@ -47,7 +47,8 @@ def schema_text() -> str:
 def load_schema() -> dict[str, Any]:
     """The JSON Schema of the manifest, its $refs replaced by what they name."""
     schema: dict[str, Any] = json.loads(schema_text())
-    definitions = schema.pop("$defs")
+    whole = dict(schema)
+    del schema["$defs"]
 
     def inlined(part: Any) -> Any:
         if isinstance(part, list):
@@ -55,12 +56,21 @@ def load_schema() -> dict[str, Any]:
         if not isinstance(part, dict):
             return part
         if "$ref" in part:  # looking refs up at each use would take half of the validation's time
-            part = {**definitions[part["$ref"].rpartition("/")[2]], **part}
+            part = {**referred(whole, part["$ref"]), **part}
             del part["$ref"]
         return {key: inlined(value) for key, value in part.items()}
 
     result: dict[str, Any] = inlined(schema)
     return result
+
+
+def referred(schema: dict[str, Any], reference: str) -> dict[str, Any]:
+    """The part of a schema that a `#/…` reference names."""
+    part: Any = schema
+    for step in reference.removeprefix("#/").split("/"):
+        part = part[step]
+    found: dict[str, Any] = part
+    return found
 
 
 def planned_values(*path: str) -> dict[str, str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from tflbuild.errors import ManifestError
+from tflbuild.manifest.code import build_args, build_code
 from tflbuild.manifest.context import ModelNodes
-from tflbuild.manifest.model import Source
+from tflbuild.manifest.model import ParamsRef, Source
 from tflbuild.manifest.nodes import entries, get, strings, text
 from tflbuild.manifest.yamlfile import Node, describe
 from tflbuild.sources import FORMATS
@@ -36,13 +37,41 @@ def build_source(model: ModelNodes) -> Source:
         """A key that this format takes; others may come from `defaults`."""
         return get(source, key) if key in form.KEYS else None
 
-    path = taken("path")
+    path, args, params = taken("path"), taken("args"), taken("params")
+    if args is not None and params is not None and not isinstance(args.value, dict):
+        model.problem("with `params`, args are keyword arguments: write a mapping", args)
     return Source(
         name,
         path="" if path is None else _path(model, path, form),
-        signature=text(taken("signature")),
+        signatures=_signatures(taken("signature"), taken("signatures")),
         tags=strings(taken("tags")),
+        python=build_code(model, taken("python")),
+        args=build_args(model, taken("args")),
+        params=_params(model, taken("params")),
     )
+
+
+def _params(model: ModelNodes, node: Node | None) -> ParamsRef | None:
+    if node is None:
+        return None
+    given = {key: get(node, key) for key in ("npz", "python", "args")}
+    if (given["npz"] is None) == (given["python"] is None):
+        model.problem("source.params is one of `npz: FILE` and `python: module:function`", node)
+        return None
+    if given["npz"] is not None:
+        if given["args"] is not None:
+            model.key_problem("'args' has no effect with npz; remove it", given["args"])
+        return ParamsRef(npz=model.file(given["npz"], ".npz"))
+    return ParamsRef(
+        python=build_code(model, given["python"]), args=build_args(model, given["args"])
+    )
+
+
+def _signatures(one: Node | None, several: Node | None) -> tuple[str, ...]:
+    if several is not None and entries(several):
+        return tuple(entries(several))
+    name = text(one)
+    return () if name is None else (name,)
 
 
 def _path(model: ModelNodes, node: Node, form: Format) -> str:

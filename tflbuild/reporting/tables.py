@@ -112,8 +112,11 @@ def _worst(validation: Any) -> str:
 
 
 def _accuracy(validation: Any) -> str:
-    value = validation.get("metrics", {}).get("accuracy")
-    return "" if value is None else f"{value['file']:.4f} of {value['source']:.4f}"
+    values = [m for m in validation.get("metrics", []) if m["name"] == "accuracy"]
+    if not values:
+        return ""
+    worst = min(values, key=lambda m: float(m["file"]))
+    return f"{worst['file']:.4f} of {worst['source']:.4f}"
 
 
 def _number(value: int | None) -> str:

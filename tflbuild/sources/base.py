@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
+
+from tflbuild.errors import TaskError
 
 Tensors = dict[str, Any]  # tensors by signature key
 
@@ -25,13 +28,16 @@ class Signature:
 
     `function` takes TensorFlow tensors by input name and gives them by output name; it may be
     traced. `inputs` and `outputs` are in the source's own positional order (sorted keys where it
-    has none).
+    has none). `run` is there where the source's own framework is not TensorFlow: NumPy arrays in
+    and out, by the same names; then the reference is what it gives, and `function` is only
+    lowered.
     """
 
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...]
     function: Callable[[Tensors], Tensors]
+    run: Callable[[Tensors], Tensors] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Loaded:
     by signature key (`keras` needs its own way); `keep_alive` holds what functions refer to
     weakly. `to_tflite` is there where the format has a converter of its own (PyTorch): it gives
     the bytes of a float file for the pinned inputs of each signature; then `function` is not
-    traced, and takes and gives NumPy arrays.
+    called, and each signature has a `run`.
     """
 
     loader: str
@@ -51,6 +57,16 @@ class Loaded:
     keep_alive: Any = None
     warnings: tuple[str, ...] = ()  # for the report
     to_tflite: Callable[[Mapping[str, Sequence[TensorSpec]]], bytes] | None = None
+
+
+def no_signature(name: str, known: Sequence[str]) -> TaskError:
+    """The error for a signature that a source does not have."""
+    near = get_close_matches(name, known, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return TaskError(
+        f"no signature {name!r}; the source has {sorted(known)}{hint}: set source.signature",
+        key="source.signature",
+    )
 
 
 class Format(Protocol):
@@ -73,6 +89,7 @@ class Format(Protocol):
         ...
 
     def load(self, path: Path, params: Mapping[str, Any]) -> Loaded:
-        """In a child. `params`: the keys of `source`, and `pins` (of inputs, by name: shape,
-        dtype) for formats that trace. Raises TaskError with a reason and a remedy."""
+        """In a child. `params`: the keys of `source`, and for formats that trace `pins` (of
+        inputs, by name: shape, dtype) and `pins_of` (those by signature). Functions of the
+        user's come from `pyrun`. Raises TaskError with a reason and a remedy."""
         ...

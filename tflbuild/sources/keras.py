@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tflbuild import pyrun
 from tflbuild.errors import TaskError, one_line
 from tflbuild.sources.base import Loaded, Signature, Tensors, TensorSpec
 
@@ -44,23 +45,42 @@ def files(path: Path) -> tuple[Sequence[tuple[str, Path]], Sequence[Path]]:
 
 
 def load(path: Path, params: Mapping[str, Any]) -> Loaded:
-    model, loader = _load_model(path)
-    return _loaded_keras3(model) if loader == "keras" else _loaded_keras2(model)
+    model, loader = _load_model(path, _custom_objects(params))
+    return loaded_keras3(model) if loader == "keras" else loaded_keras2(model)
 
 
-def _load_model(path: Path) -> tuple[Any, str]:
+def _custom_objects(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What the user's function says the names in the file stand for. Raises TaskError."""
+    if "custom_objects" not in params:
+        return {}
+    key = "custom_objects"
+    given = pyrun.call(pyrun.function(params[key], key), key=key)
+    good = isinstance(given, Mapping) and all(
+        isinstance(name, str) and callable(value) for name, value in given.items()
+    )
+    if not good:
+        raise TaskError(
+            f"expected a mapping of names to classes or functions, got {type(given).__name__}",
+            key=key,
+        )
+    return dict(given)
+
+
+def _load_model(path: Path, custom: dict[str, Any]) -> tuple[Any, str]:
     import keras
 
     writer = _written_by(path)
     try:
-        return keras.models.load_model(path, compile=False), "keras"
+        return keras.models.load_model(path, compile=False, custom_objects=custom), "keras"
     except Exception as error:
         if writer and not writer.startswith("2."):
             raise TaskError(_why_not(error, f"Keras {keras.__version__}", writer)) from error
         import tf_keras
 
         try:
-            return tf_keras.models.load_model(path, compile=False), "tf_keras"
+            return tf_keras.models.load_model(
+                path, compile=False, custom_objects=custom
+            ), "tf_keras"
         except Exception as other:  # the log shows both
             if not writer:
                 raise TaskError(
@@ -94,14 +114,15 @@ def _why_not(error: Exception, here: str, writer: str) -> str:
     custom = _UNKNOWN.search(text)
     if custom:
         return (
-            f"{here} knows no {custom[1]!r} (the file is of Keras {writer}); a model with custom"
-            " layers must be exported as a SavedModel (format: saved_model)"
+            f"{here} knows no {custom[1]!r} (the file is of Keras {writer}): write"
+            " `custom_objects: module:function`, a function of yours that returns"
+            f" {{{custom[1].split('>')[-1]!r}: the class}}, or export the model as a SavedModel"
         )
     essential = text.rpartition("Exception encountered:")[2].partition("Full object config")[0]
     return f"{here} cannot load it (the file is of Keras {writer}): {one_line(essential, 250)}"
 
 
-def _loaded_keras3(model: Any) -> Loaded:
+def loaded_keras3(model: Any) -> Loaded:
     import keras
 
     if not getattr(model, "inputs", None):
@@ -109,7 +130,7 @@ def _loaded_keras3(model: Any) -> Loaded:
             "the Keras model has no declared inputs: give it an Input layer (or build it on"
             " a batch of data) before saving, or export it as a SavedModel"
         )
-    names = _unique([tensor.name.split(":")[0] for tensor in model.inputs])
+    names = unique([tensor.name.split(":")[0] for tensor in model.inputs])
     if isinstance(model, keras.Sequential):  # it has no `input` and `output` of its own
         taken, given, output_names = model.inputs[0], model.outputs[0], [model.layers[-1].name]
     else:
@@ -139,12 +160,12 @@ def _loaded_keras3(model: Any) -> Loaded:
     return Loaded("keras", (signature,), save, keep_alive=model)
 
 
-def _loaded_keras2(model: Any) -> Loaded:
+def loaded_keras2(model: Any) -> Loaded:
     import tensorflow as tf
 
     if not getattr(model, "inputs", None):
         raise TaskError("the Keras 2 model has no declared inputs: export it as a SavedModel")
-    names = _unique([name.split(":")[0] for name in model.input_names])
+    names = unique([name.split(":")[0] for name in model.input_names])
     outputs = _output_names(
         model.output, getattr(model, "output_names", None) or [], len(model.outputs)
     )
@@ -173,11 +194,11 @@ def _output_names(structure: Any, layers: Sequence[str], count: int) -> tuple[st
     if isinstance(structure, dict) and len(structure) == count:
         return tuple(sorted(structure))  # the order in which both frameworks flatten a dict
     if len(layers) == count:
-        return tuple(_unique(layers))
+        return tuple(unique(layers))
     return tuple(f"output_{index}" for index in range(count))
 
 
-def _unique(names: Sequence[str]) -> list[str]:
+def unique(names: Sequence[str]) -> list[str]:
     """The names, those that are taken with a number."""
     result: list[str] = []
     for name in names:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from tflbuild.errors import TaskError, UsageError, one_line
-from tflbuild.sources.base import Loaded, Signature, Tensors, TensorSpec
+from tflbuild.sources.base import Loaded, Signature, Tensors, TensorSpec, no_signature
 
 NAME = "saved_model"
 MODULES: tuple[str, ...] = ("tf_keras",)
-KEYS: tuple[str, ...] = ("path", "signature", "tags")
+KEYS: tuple[str, ...] = ("path", "signature", "signatures", "tags")
 EXAMPLE = "FOLDER"
 FOLDER = True
 
@@ -54,39 +53,41 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     import tf_keras  # noqa: F401  registers the optimizers that Keras-2 SavedModels hold
     from tensorflow.python.saved_model import loader_impl
 
-    key, tags = params.get("signature", "serving_default"), list(params.get("tags", ["serve"]))
+    wanted = params.get("signatures") or ["serving_default"]
+    tags = list(params.get("tags", ["serve"]))
     try:
         proto = loader_impl.parse_saved_model(str(path))
     except Exception as error:
         raise TaskError(f"not a readable SavedModel: {one_line(error)}") from error
-    known = [sorted(graph.meta_info_def.tags) for graph in proto.meta_graphs]
-    if sorted(tags) not in known:
+    graphs = [sorted(graph.meta_info_def.tags) for graph in proto.meta_graphs]
+    if sorted(tags) not in graphs:
         raise TaskError(
-            f"no graph with tags {tags}; the SavedModel has {known}: set source.tags",
+            f"no graph with tags {tags}; the SavedModel has {graphs}: set source.tags",
             key="source.tags",
         )
     try:
         root = tf.saved_model.load(str(path), tags=tags)
     except Exception as error:
         raise TaskError(f"TensorFlow cannot load the SavedModel: {one_line(error)}") from error
-    if key not in root.signatures:
-        names = sorted(k for k in root.signatures if not k.startswith("__"))
-        near = get_close_matches(key, names, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise TaskError(
-            f"no signature {key!r}; the SavedModel has {names}{hint}: set source.signature",
-            key="source.signature",
-        )
-    signature = root.signatures[key]
-    specs = signature.structured_input_signature[1]
-
-    def function(tensors: Tensors) -> Tensors:
-        return dict(signature(**tensors))
+    known = [key for key in root.signatures if not key.startswith("__")]
+    for key in wanted:
+        if key not in root.signatures:
+            raise no_signature(key, known)
 
     def save(traced: Mapping[str, Any], folder: Path) -> None:
         module = tf.Module()
         module.root = root
         tf.saved_model.save(module, str(folder), signatures=dict(traced))
+
+    signatures = tuple(_signature(key, root.signatures[key]) for key in wanted)
+    return Loaded("tf.saved_model", signatures, save, keep_alive=root)
+
+
+def _signature(key: str, loaded: Any) -> Signature:
+    specs = loaded.structured_input_signature[1]
+
+    def function(tensors: Tensors) -> Tensors:
+        return dict(loaded(**tensors))
 
     inputs = tuple(
         TensorSpec(
@@ -96,6 +97,4 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
         )
         for name in sorted(specs)
     )
-    outputs = tuple(sorted(signature.structured_outputs))
-    shipped = Signature(key, inputs, outputs, function)
-    return Loaded("tf.saved_model", (shipped,), save, keep_alive=root)
+    return Signature(key, inputs, tuple(sorted(loaded.structured_outputs)), function)

@@ -6,7 +6,7 @@ for) and `convert.json` (converter entry, quantization counts, calibration range
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tflbuild import asked, data, quantizing
@@ -39,13 +39,19 @@ def run(request: Request) -> None:
             "quantize: qat needs a model of quantization-aware training (FakeQuant ops);"
             " this graph has none: use quantize: int8 with calibration data"
         )
-    samples = None
+    samples = []
     if quantization.CALIBRATES:
-        files = request.files("calibration")
-        samples = data.load(
-            params["calibration"], files, lowered.interface["inputs"], "calibration"
-        )
-    calibration = _generator(lowered, samples) if samples is not None else None
+        # Detected before the converter dies of it, in seconds rather than hours.
+        if problem := request.read_json("calibration.json")["problem"]:
+            raise TaskError(f"quantize: {params['quantize']} cannot calibrate it: {problem}")
+        samples = [
+            data.load(
+                params["calibration"][index], request.files(f"calibration.{index}"),
+                signature["inputs"], "calibration",
+            )
+            for index, signature in enumerate(lowered.signatures)
+        ]  # fmt: skip
+    calibration = _generator(lowered, samples) if samples else None
     converted = quantizing.convert(
         lambda: make_converter(lowered), quantization, Settings.of(params), calibration
     )
@@ -54,14 +60,18 @@ def run(request: Request) -> None:
     report["route"] = "saved_model" if not lowered.frozen else "frozen"
     report["entry"] = lowered.entry
     report["size"] = len(released)
-    if samples is not None:
-        report["calibration"] = {
-            "samples": samples.count,
-            "representative": samples.representative,
-            "ranges": samples.ranges(),
-        }
-        report["warnings"] += samples.warnings
-        if not samples.representative:
+    if samples:
+        report["calibration"] = [
+            {
+                "signature": signature["signature"],
+                "samples": its.count,
+                "representative": its.representative,
+                "ranges": its.ranges(),
+            }
+            for signature, its in zip(lowered.signatures, samples, strict=True)
+        ]
+        report["warnings"] += [warning for its in samples for warning in its.warnings]
+        if not all(its.representative for its in samples):
             report["warnings"].append(NOT_REPRESENTATIVE)
     (request.out / "model.tflite").write_bytes(released)
     request.write_json("convert.json", report)
@@ -86,12 +96,12 @@ def open_lowered(request: Request) -> Lowered:
 
 
 def finish(lowered: Lowered, raw: bytes) -> bytes:
-    """The converter's bytes with our signature, names, order and alignment."""
+    """The converter's bytes with our signatures, names, order and alignment."""
     from tflbuild.tflite.signature import Interface, IOTensor
     from tflbuild.tflite.write import rewrite
 
-    interface = bind(lowered, raw, Interface, IOTensor)
-    return bytes(rewrite(give_ranks(raw, lowered, interface), interface=interface))
+    interfaces = bind(lowered, raw, Interface, IOTensor)
+    return bytes(rewrite(give_ranks(raw, lowered, interfaces), interfaces=interfaces))
 
 
 def check(
@@ -103,7 +113,8 @@ def check(
     model = read_model(released)
     verified = asked.verify(model, params, lowered.interface, TENSORFLOW, converted.kept)
     verified.problems.extend(buffer_alignment_problems(released))
-    verified.problems.extend(interface_problems(model, lowered.interface))
+    for signature in lowered.signatures:
+        verified.problems.extend(interface_problems(model, signature))
     warnings = [*converted.warnings, *verified.or_fail().warnings]
     return {**verified.report, "warnings": warnings}
 
@@ -149,15 +160,16 @@ def shapes_agree(source: list[int | None] | None, released: tuple[int, ...], exa
     )
 
 
-def _generator(lowered: Lowered, samples: data.Samples) -> Any:
-    inputs = lowered.interface["inputs"]
-
+def _generator(lowered: Lowered, samples: Sequence[data.Samples]) -> Any:
     def generate() -> Iterator[Any]:
-        for batch in data.batches(samples, inputs, size=1):
-            # By name where the file has a signature, else in the order given to the converter.
-            if lowered.frozen:
-                yield [batch[e["name"]] for e in inputs]
-            else:
-                yield {e["tensor"]: batch[e["name"]] for e in inputs}
+        for signature, its in zip(lowered.signatures, samples, strict=True):
+            inputs = signature["inputs"]
+            for batch in data.batches(its, inputs, size=1):
+                # By name where the file has a signature, else in the order given to the converter.
+                if lowered.frozen:
+                    yield [batch[e["name"]] for e in inputs]
+                    continue
+                named = {e["tensor"]: batch[e["name"]] for e in inputs}
+                yield named if len(samples) == 1 else (signature["key"], named)
 
     return generate

@@ -1,8 +1,9 @@
 """evaluate: what the model is made of and whether it can be converted, before it is converted.
 
 One probing conversion allows select and custom ops, so that every op gets a class; a second one
-with builtins alone runs only when its message is needed. Outputs: `evaluate.json` and
-`float.tflite` (absent when the model is not convertible at all).
+with builtins alone runs only when its message is needed. Outputs: `evaluate.json`, and unless the
+model is not convertible at all `float.tflite` and `calibration.json` (why full-integer calibration
+would crash, if it would).
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from tflbuild.conversion import (
 from tflbuild.stages.base import ConversionFailed, Request
 from tflbuild.stages.convert import finish, open_lowered
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "tf"
 
 
 def run(request: Request) -> None:
+    from tflbuild.tflite.read import read_model
+    from tflbuild.tflite.recurrent import batch_advice, calibration_problem
+
     lowered = open_lowered(request)
     raw, found = probe(lowered)
     if raw is None and lowered.frozen:
@@ -36,11 +40,13 @@ def run(request: Request) -> None:
         "problems": [],
         "ops": {"builtin": {}, "select": {}, "custom": {}},
         "dynamic_inputs": [
-            {"name": entry["name"], "shape": entry["shape"]}
-            for entry in lowered.interface["inputs"]
+            {"signature": signature["signature"], "name": entry["name"], "shape": entry["shape"]}
+            for signature in lowered.interface["signatures"]
+            for entry in signature["inputs"]
             if entry["shape"] is None or None in entry["shape"]
         ],
         "quantization_aware": lowered.interface["quantization_aware"],
+        "advice": "",
     }
     if raw is None:
         report["problem"] = describe(found, "")
@@ -49,6 +55,12 @@ def run(request: Request) -> None:
         data = finish(lowered, raw)
         (request.out / "float.tflite").write_bytes(data)
         report.update(measure(data))
+        report["advice"] = batch_advice(
+            list(report["ops"]["select"]),
+            [entry for signature in lowered.signatures for entry in signature["inputs"]],
+        )
+        problem = calibration_problem(read_model(data))
+        request.write_json("calibration.json", {"problem": problem})
         if report["verdict"] != "compatible":
             _, found = probe(lowered, builtins_only=True)
             report["problem"] = describe(found, "") if found else ""

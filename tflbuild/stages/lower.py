@@ -11,15 +11,17 @@ crashes the converter elsewhere, so it is taken only for graphs that hold nothin
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from tflbuild import pyrun
 from tflbuild.errors import TaskError, one_line
 from tflbuild.frozen import all_nodes, freeze, has_fake_quant, input_key, output_key
 from tflbuild.sources import FORMATS
-from tflbuild.sources.base import Loaded, Signature
+from tflbuild.sources.base import Loaded, Signature, no_signature
 from tflbuild.stages.base import Request
 
 VERSION = 2
@@ -43,31 +45,60 @@ FLOATS = ("float16", "float32", "float64", "complex64", "complex128")
 DTYPES = frozenset(("bool", "string", *INTEGERS, *FLOATS))
 MAX_GRAPH = 2**31 - 2**24  # bytes of weights that a GraphDef (a protocol buffer) can carry
 
-# How the lowered form calls its signature, inputs and outputs, whatever the source calls them:
+# How the lowered form calls its signatures, inputs and outputs, whatever the source calls them:
 # a source's names need not be names that TensorFlow takes, nor stay distinct once cleaned.
 SIGNATURE = "serving_default"
+
+
+def signature_key(index: int, count: int) -> str:
+    """The lowered name of a signature. The converter sorts several by name: so do these."""
+    return SIGNATURE if count == 1 else f"signature_{index:04}"
 
 
 def run(request: Request) -> None:
     loaded = load_source(request)
     interface, route, reason = lower(loaded, request.params, request.out)
     request.write_json("interface.json", interface)
-    request.write_json("lower.json", {"loader": loaded.loader, "route": route, "reason": reason})
+    told = {"loader": loaded.loader, "route": route, "reason": reason}
+    request.write_json("lower.json", {**told, "warnings": list(loaded.warnings)})
 
 
 def load_source(request: Request) -> Loaded:
-    """Load the source by its own framework. Raises TaskError."""
-    params = request.params["source"]
+    """Load the source by its own framework: exactly the signatures that ship, in the manifest's
+    order. Raises TaskError."""
+    asked = request.params["signatures"]
+    pins = {name: pin for settings in asked for name, pin in settings["pins"].items()}
+    of = {settings["name"]: settings["pins"] for settings in asked if settings["name"] is not None}
+    params = {**request.params["source"], "pins": pins, "pins_of": of}
+    if "code" in request.params:
+        pyrun.enter(request.inputs, request.params["code"], request.out.parent)
     loaded = FORMATS[params["format"]].load(request.inputs["source"], params)
-    for signature in loaded.signatures:
-        check_signature(signature, request.params["pins"])
-    return loaded
+    chosen = loaded.signatures
+    if asked[0]["name"] is None:
+        if len(loaded.signatures) != 1:
+            names = [signature.name for signature in loaded.signatures]
+            raise TaskError(
+                f"the source has signatures {names}: name those to ship by source.signatures",
+                key="source",
+            )
+    else:
+        chosen = tuple(_named(loaded, settings["name"]) for settings in asked)
+    for signature, settings in zip(chosen, asked, strict=True):
+        check_signature(signature, settings)
+    return replace(loaded, signatures=chosen)
 
 
-def check_signature(signature: Signature, pins: Mapping[str, Any]) -> None:
+def _named(loaded: Loaded, name: str) -> Signature:
+    names = [signature.name for signature in loaded.signatures]
+    if name not in names:
+        raise no_signature(name, names)
+    return loaded.signatures[names.index(name)]
+
+
+def check_signature(signature: Signature, settings: Mapping[str, Any]) -> None:
     """Raises TaskError for inputs that cannot be bound, and where nothing goes in or out."""
     for spec in signature.inputs:
-        if spec.shape is None and pins.get(spec.name, {}).get("shape") is None:
+        if spec.shape is None and settings["pins"].get(spec.name, {}).get("shape") is None:
             raise TaskError(
                 f"input {spec.name!r} has no known rank: pin it under inputs:"
                 f" {{{spec.name}: {{shape: [...]}}}}"
@@ -79,6 +110,17 @@ def check_signature(signature: Signature, pins: Mapping[str, Any]) -> None:
             raise TaskError(f"signature {signature.name!r} has no {side}: nothing to run")
 
 
+@dataclass(frozen=True)
+class Traced:
+    """A signature with its inputs and outputs in the order that ships, and traced."""
+
+    source: Signature
+    inputs: list[str]
+    outputs: list[str]
+    specs: Mapping[str, tuple[Any, str]]
+    function: Any  # a ConcreteFunction over positional inputs, with a list of outputs
+
+
 def lower(
     loaded: Loaded, params: Mapping[str, Any], out: Path, force: str | None = None
 ) -> tuple[dict[str, Any], str, str]:
@@ -87,80 +129,101 @@ def lower(
     Returns the interface, the route and the reason for it. `force` names a route (the retry
     of a failed conversion takes the SavedModel one).
     """
-    (signature,) = loaded.signatures
-    inputs, outputs = positional_order(signature, params)
-    specs = pinned_specs(signature, params["pins"])
-    traced = trace(signature, inputs, outputs, specs)
-    reason = (force and "asked for") or why_not_frozen(traced)
+    traced = []
+    for signature, settings in zip(loaded.signatures, params["signatures"], strict=True):
+        inputs, outputs = positional_order(signature, settings)
+        specs = pinned_specs(signature, settings)
+        function = trace(signature, inputs, outputs, specs)
+        traced.append(Traced(signature, inputs, outputs, specs, function))
+    reason = (force and "asked for") or why_not_frozen([t.function for t in traced])
     route = force or (SAVED_MODEL if reason else FROZEN)
+    tensors: list[tuple[list[str], list[str]]] = []
     if route == FROZEN:
         try:
-            graph, ins, outs = freeze(traced)
+            graph, ins, outs = freeze(traced[0].function)
             (out / "lowered.pb").write_bytes(graph.SerializeToString(deterministic=True))
+            graphs, tensors = [graph], [(ins, outs)]
         except Exception as error:  # a SavedModel needs no freezing
             if force:
                 raise
             text = " ".join(str(error).split())[:200]
             route, reason = SAVED_MODEL, f"cannot be frozen: {text}"
-    interface: dict[str, Any] = {
-        "signature": signature.name,
-        "inputs": [
-            {"name": name, "dtype": t.dtype.name, "shape": _shape(t)}
-            for name, t in zip(inputs, _arguments(traced), strict=True)
-        ],
-        "outputs": [
-            {"name": name, "dtype": t.dtype.name, "shape": _shape(t)}
-            for name, t in zip(outputs, traced.outputs, strict=True)
-        ],
-    }
     if route == SAVED_MODEL:
-        graph = traced.graph.as_graph_def()
-        ins = [input_key(index) for index in range(len(inputs))]
-        outs = [output_key(index) for index in range(len(outputs))]
+        graphs = [t.function.graph.as_graph_def() for t in traced]
+        tensors = [
+            ([input_key(i) for i in range(len(t.inputs))],
+             [output_key(i) for i in range(len(t.outputs))])
+            for t in traced
+        ]  # fmt: skip
         folder = out.parent / "saved_model"
-        endpoint = trace(signature, inputs, outputs, specs, named=True)
-        export(loaded, {SIGNATURE: endpoint}, folder)
+        export(loaded, traced, folder)
         pack(folder, out / "saved_model.tar")
-    interface["quantization_aware"] = has_fake_quant(graph)
-    for side, tensors in (("inputs", ins), ("outputs", outs)):
-        for entry, tensor in zip(interface[side], tensors, strict=True):
-            entry["tensor"] = tensor
+    interface = {
+        "signatures": [
+            {"key": signature_key(index, len(traced)), **_described(t, *tensors[index])}
+            for index, t in enumerate(traced)
+        ],
+        "quantization_aware": any(has_fake_quant(graph) for graph in graphs),
+    }
     return interface, route, reason or "feed-forward graph, nothing stateful"
 
 
+def _described(traced: Traced, ins: list[str], outs: list[str]) -> dict[str, Any]:
+    """A signature as `interface.json` has it. `tensor`: its name in the lowered form."""
+    arguments, results = _arguments(traced.function), traced.function.outputs
+    return {
+        "signature": traced.source.name,
+        "inputs": [
+            {"name": name, "dtype": t.dtype.name, "shape": _shape(t), "tensor": tensor}
+            for name, t, tensor in zip(traced.inputs, arguments, ins, strict=True)
+        ],
+        "outputs": [
+            {"name": name, "dtype": t.dtype.name, "shape": _shape(t), "tensor": tensor}
+            for name, t, tensor in zip(traced.outputs, results, outs, strict=True)
+        ],
+    }
+
+
+def place(settings: Mapping[str, Any], key: str) -> str:
+    """The manifest key of what it says of a signature."""
+    name = settings["name"]
+    return key if name is None else f"source.signatures.{name}.{key}"
+
+
 def positional_order(
-    signature: Signature, params: Mapping[str, Any]
+    signature: Signature, settings: Mapping[str, Any]
 ) -> tuple[list[str], list[str]]:
     """The manifest's order where it names every tensor, else the source's. Raises TaskError."""
     names = [spec.name for spec in signature.inputs]
-    unknown = [name for name in params["input_order"] if name not in names]
+    unknown = [name for name in settings["input_order"] if name not in names]
     if unknown:
         near = get_close_matches(unknown[0], names, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise TaskError(
             f"inputs: the source has no input {unknown[0]!r}; it has {names}{hint}",
-            key=f"inputs.{unknown[0]}",
+            key=place(settings, f"inputs.{unknown[0]}"),
         )
-    asked = list(params["input_order"])
+    asked = list(settings["input_order"])
     inputs = asked if len(asked) == len(names) else names
-    outputs = list(params["output_order"]) or list(signature.outputs)
+    outputs = list(settings["output_order"]) or list(signature.outputs)
     if sorted(outputs) != sorted(signature.outputs):
         raise TaskError(
-            f"outputs: expected an order of {list(signature.outputs)}, got {outputs}", key="outputs"
+            f"outputs: expected an order of {list(signature.outputs)}, got {outputs}",
+            key=place(settings, "outputs"),
         )
     return inputs, outputs
 
 
-def pinned_specs(signature: Signature, pins: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
+def pinned_specs(signature: Signature, settings: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
     """Shape and dtype of each input after the manifest's pins. Raises TaskError on a conflict."""
     result = {}
     for spec in signature.inputs:
-        pin = pins.get(spec.name, {})
+        pin = settings["pins"].get(spec.name, {})
         dtype = pin.get("dtype") or spec.dtype
         if dtype != spec.dtype:
             raise TaskError(
                 f"inputs.{spec.name}.dtype: the source takes {spec.dtype}, not {dtype}",
-                key=f"inputs.{spec.name}",
+                key=place(settings, f"inputs.{spec.name}"),
             )
         shape = spec.shape
         pinned = pin.get("shape")
@@ -176,7 +239,7 @@ def pinned_specs(signature: Signature, pins: Mapping[str, Any]) -> dict[str, tup
                 raise TaskError(
                     f"inputs.{spec.name}.shape: {list(pinned)} does not fit the source's"
                     f" {list(shape or ())}",
-                    key=f"inputs.{spec.name}",
+                    key=place(settings, f"inputs.{spec.name}"),
                 )
             base = shape if shape is not None else tuple(pinned)
             shape = tuple(
@@ -224,8 +287,11 @@ def trace(
     return traced
 
 
-def why_not_frozen(traced: Any) -> str | None:
-    """The reason why a graph must travel as a SavedModel, or None."""
+def why_not_frozen(functions: Sequence[Any]) -> str | None:
+    """The reason why traced signatures must travel as a SavedModel, or None."""
+    if len(functions) > 1:
+        return f"{len(functions)} signatures"
+    traced = functions[0]
     size = sum(v.dtype.size * (v.shape.num_elements() or 0) for v in traced.graph.variables)
     if size > MAX_GRAPH:
         return f"{size:,} bytes of weights are more than a graph can hold"
@@ -246,8 +312,12 @@ def keeps_state(traced: Any) -> bool:
     return any(node.op.startswith("Assign") for node in all_nodes(traced.graph.as_graph_def()))
 
 
-def export(loaded: Loaded, endpoints: Mapping[str, Any], folder: Path) -> None:
-    """Write a SavedModel of traced functions, under our keys."""
+def export(loaded: Loaded, traced: Sequence[Traced], folder: Path) -> None:
+    """Write a SavedModel of the signatures, under our keys."""
+    endpoints = {
+        signature_key(index, len(traced)): trace(t.source, t.inputs, t.outputs, t.specs, named=True)
+        for index, t in enumerate(traced)
+    }
     try:
         loaded.save(endpoints, folder)
     except TaskError:

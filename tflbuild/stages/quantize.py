@@ -54,13 +54,13 @@ def run(request: Request) -> None:
     entries = ai_edge.in_order([*entries, *(entry for own in floats.values() for entry in own)])
     samples = None
     if "calibration" in params:
-        files = request.files("calibration")
         samples = {
             signature["signature"]: data.load(
-                params["calibration"], files, signature["inputs"], "calibration"
+                params["calibration"][index], request.files(f"calibration.{index}"),
+                signature["inputs"], "calibration",
             )
-            for signature in asked.signatures_of(interface)
-        }
+            for index, signature in enumerate(interface["signatures"])
+        }  # fmt: skip
     raw = quantized(source, entries, interface, samples)
     places = kept.kept_operators(read_model(raw), named)
     released = finish(raw, interface)
@@ -70,12 +70,13 @@ def run(request: Request) -> None:
     report |= {"route": "float file", "entry": AI_EDGE, "size": len(released)}
     report["size_ratio"] = round(len(released) / len(source), 4)
     report["recipe"] = entries
-    for loaded in (samples or {}).values():
-        report["calibration"] = {
+    for name, loaded in (samples or {}).items():
+        report.setdefault("calibration", []).append({
+            "signature": name,
             "samples": loaded.count,
             "representative": loaded.representative,
             "ranges": loaded.ranges(),
-        }
+        })  # fmt: skip
         report["warnings"] += loaded.warnings
         if not loaded.representative:
             report["warnings"].append(NOT_REPRESENTATIVE)
@@ -97,7 +98,7 @@ def check_source(model: TfliteModel, interface: Mapping[str, Any]) -> None:
             key="optimization.quantizer",
         )
     have = [signature.key for signature in model.signatures]
-    for signature in asked.signatures_of(interface):
+    for signature in interface["signatures"]:
         if signature["signature"] not in have:
             raise TaskError(f"the float file has no signature {signature['signature']!r}: {have}")
     foreign = sorted({op.name for g in model.subgraphs for op in g.ops if op.kind != "builtin"})
@@ -227,7 +228,7 @@ def calibrated(
         {
             # A list of views: the package walks over it twice.
             key: list(data.batches(samples[key], signature["inputs"], size=1))
-            for signature in asked.signatures_of(interface)
+            for signature in interface["signatures"]
             for key in [signature["signature"]]
         },
         manager,
@@ -283,5 +284,5 @@ def finish(raw: bytes, interface: Mapping[str, Any]) -> bytes:
     from tflbuild.tflite.write import rewrite
 
     model = read_model(raw)
-    (signature,) = asked.signatures_of(interface)
-    return bytes(rewrite(raw, interface=interface_of(model, signature["signature"])))
+    interfaces = [interface_of(model, s["signature"]) for s in interface["signatures"]]
+    return bytes(rewrite(raw, interfaces=interfaces))

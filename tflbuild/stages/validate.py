@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from tflbuild import data
 from tflbuild.errors import TaskError, one_line
 from tflbuild.stages.base import Request
-from tflbuild.stages.reference import join
+from tflbuild.stages.reference import begins, join
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
 
-VERSION = 2
+VERSION = 3
 MODULES: tuple[str, ...] = ("numpy", "ai_edge_litert")
 ZYGOTE = "lite"
 
@@ -28,92 +28,129 @@ SATURATED = 0.01  # share of an input's test values outside its quantized range 
 
 
 def run(request: Request) -> None:
-    import numpy as np
-
-    interface = request.read_json("interface.json")
-    reference = request.read_json("reference.json")
-    samples = data.load(request.params["test"], request.files("test"), interface["inputs"], "test")
-    file = File(request.inputs["model.tflite"], interface)
-    outputs = file.run(samples)
-    parity, expected = [], {}
-    for index, entry in enumerate(reference["outputs"]):
-        name = entry["name"]
-        source = np.load(request.inputs[f"output.{index}.npy"], allow_pickle=False)
-        expected[name] = source
-        if source.shape != outputs[name].shape:
-            raise TaskError(
-                f"output {name!r} has shape {list(outputs[name].shape)} over all samples, the"
-                f" source's has {list(source.shape)}"
-            )
-        parity.append({"output": name, **parity_numbers(source, outputs[name])})
-    metrics = {}
-    for metric in request.params["metrics"]:
-        metrics[metric["name"]] = accuracy(metric, samples, expected, outputs)
-    saturated = file.saturated(samples)
-    request.write_json(
-        "validate.json",
-        {
-            "signature": interface["signature"],
+    params = request.params
+    interface, reference = request.read_json("interface.json"), request.read_json("reference.json")
+    path = request.inputs["model.tflite"]
+    report: dict[str, Any] = {
+        "signatures": [], "parity": [], "metrics": [], "state_tensors": 0, "warnings": [],
+    }  # fmt: skip
+    for index, signature in enumerate(interface["signatures"]):
+        name = signature["signature"]
+        files = request.files(f"test.{index}")
+        samples = data.load(params["test"][index], files, signature["inputs"], "test")
+        file = File(path, signature, params["sequences"][index])
+        outputs, expected = file.run(samples), _expected(request, reference["signatures"][index])
+        for output, source in expected.items():
+            if source.shape != outputs[output].shape:
+                raise TaskError(
+                    f"output {output!r} has shape {list(outputs[output].shape)} over all"
+                    f" samples, the source's has {list(source.shape)}"
+                )
+            numbers = parity_numbers(source, outputs[output])
+            report["parity"].append({"signature": name, "output": output, **numbers})
+        for metric in params["signatures"][index]["metrics"]:
+            value = accuracy(metric, samples, expected, outputs)
+            report["metrics"].append({"signature": name, "name": metric["name"], **value})
+        saturated = file.saturated(samples)
+        report["signatures"].append({
+            "signature": name,
             "samples": samples.count,
             "representative": samples.representative,
-            "data": request.params["data"],
-            "parity": parity,
-            "metrics": metrics,
+            "data": params["signatures"][index]["data"],
             "saturated": saturated,
-            "state_tensors": file.state_tensors,
-            "warnings": [*samples.warnings, *_warnings(saturated, file.state_tensors)],
-        },
-    )
+        })  # fmt: skip
+        report["state_tensors"] += file.state_tensors
+        report["warnings"] += [*samples.warnings, *_warnings(saturated, file)]
+    request.write_json("validate.json", report)
 
 
-def _warnings(saturated: Mapping[str, float], state_tensors: int) -> list[str]:
+def _expected(request: Request, reference: Mapping[str, Any]) -> dict[str, Array]:
+    """The source's outputs by name."""
+    import numpy as np
+
+    return {
+        entry["name"]: np.load(request.inputs[entry["file"]], allow_pickle=False)
+        for entry in reference["outputs"]
+    }
+
+
+def _warnings(saturated: Mapping[str, float], file: File) -> list[str]:
     found = [
         f"{share:.1%} of the test values of input {name!r} lie outside the range that the file's"
         " quantized input can hold: they saturate; calibrate on data that reaches as far"
         for name, share in saturated.items()
         if share > SATURATED
     ]
-    if state_tensors:
+    if file.state_tensors and file.sequence is None:
         found.append(
-            f"the file keeps {state_tensors} state tensors from call to call, where the source"
-            " begins anew: call reset_all_variables() (C++: ResetVariableTensors) between calls"
+            f"the file keeps {file.state_tensors} state tensors from call to call, where the"
+            " source begins anew: call reset_all_variables() (C++: ResetVariableTensors) between"
+            " calls; validate.sequence tells how state is to be tested"
         )
     return found
 
 
 class File:
-    """The converted file, run by the LiteRT interpreter."""
+    """One signature of the converted file, run by the LiteRT interpreter."""
 
-    def __init__(self, path: Path, interface: Mapping[str, Any]) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
+    def __init__(
+        self, path: Path, interface: Mapping[str, Any], sequence: Mapping[str, Any] | None = None
+    ) -> None:
         from tflbuild.tflite.read import read_model
 
+        self.path = path
         self.interface = interface
+        self.sequence = sequence
         model = read_model(path.read_bytes())
-        self._main = model.subgraphs[0]
+        key = interface["signature"]
+        found = next((s.subgraph for s in model.signatures if s.key == key), 0)
+        self._main = model.subgraphs[found]
         self.state_tensors = sum(t.is_variable for t in self._main.tensors)
+        self._variables = any(
+            op.name == "ASSIGN_VARIABLE" for graph in model.subgraphs for op in graph.ops
+        )
+        if sequence is not None and not (self.state_tensors or self._variables):
+            raise TaskError(
+                f"validate.sequence has no effect: signature {key!r} of the file keeps no state;"
+                " remove it",
+                key="validate.sequence",
+            )
+        self._begin()
+
+    def _begin(self) -> None:
+        """All state as it is when the file is loaded."""
+        from ai_edge_litert.interpreter import Interpreter
+
         try:
-            self._interpreter = Interpreter(model_path=str(path), num_threads=1)
-            self._runner = self._interpreter.get_signature_runner(interface["signature"])
+            self._interpreter = Interpreter(model_path=str(self.path), num_threads=1)
+            self._runner = self._interpreter.get_signature_runner(self.interface["signature"])
         except (ValueError, RuntimeError) as error:
             text = one_line(error)
             raise TaskError(f"the LiteRT interpreter refuses the file: {text}") from error
+
+    def _reset(self) -> None:
+        if self._variables:
+            self._begin()
+        else:
+            self._interpreter.reset_all_variables()
 
     def run(self, samples: data.Samples) -> dict[str, Array]:
         """The outputs by name, dequantized, samples along the first axis.
 
         Inputs go in one at a time (or by the fixed batch), as on a device: a resized batch
-        would test another plan than the one that ships. State tensors (those of a fused LSTM)
-        begin anew with each call, as in the source; variables that the source itself keeps go on.
+        would test another plan than the one that ships. Without a declared sequence, state
+        tensors (those of a fused LSTM) begin anew with each call, as in the source; variables
+        that the source itself keeps go on.
         """
         ins, outs = self._runner.get_input_details(), self._runner.get_output_details()
         collected: dict[str, list[Any]] = {e["name"]: [] for e in self.interface["outputs"]}
-        for batch in data.batches(samples, self.interface["inputs"], size=1):
+        for step, batch in enumerate(data.batches(samples, self.interface["inputs"], size=1)):
+            if step and begins(self.sequence, step):
+                self._reset()
             feed = {name: quantize(array, ins[name]) for name, array in batch.items()}
             try:
                 result = self._runner(**feed)
-                if self.state_tensors:
+                if self.state_tensors and self.sequence is None:
                     self._interpreter.reset_all_variables()
             except (ValueError, RuntimeError) as error:
                 raise TaskError(f"the LiteRT interpreter failed: {one_line(error)}") from error

@@ -27,6 +27,8 @@ def judge_evaluation(measured: Mapping[str, Any]) -> Sequence[Finding]:
                 for problem in measured["problems"]
                 if problem["node"]
             )
+            if kind == "select":
+                remedy = measured.get("advice") or remedy
             places = f" ({', '.join(list(where)[:3])})" if where else ""
             found.append(Finding(FAIL, f"ops.{kind}", f"{names}: {remedy}{places}"))
     return found

@@ -16,7 +16,7 @@ class InterfaceError(TflbuildError):
 
 @dataclass(frozen=True)
 class IOTensor:
-    """One input or output: its key in the signature, its tensor index in the main subgraph."""
+    """One input or output: its key in the signature, its tensor index in the subgraph."""
 
     name: str
     tensor: int
@@ -24,11 +24,12 @@ class IOTensor:
 
 @dataclass(frozen=True)
 class Interface:
-    """A signature of the main subgraph (index 0), with inputs and outputs in positional order."""
+    """A signature of a subgraph, with inputs and outputs in positional order."""
 
     signature: str
     inputs: tuple[IOTensor, ...]
     outputs: tuple[IOTensor, ...]
+    subgraph: int = 0
 
 
 def interface_of(model: TfliteModel, signature: str | None = None) -> Interface:
@@ -36,17 +37,21 @@ def interface_of(model: TfliteModel, signature: str | None = None) -> Interface:
 
     Args:
         model: the file.
-        signature: a signature key of the main subgraph; None: the only one there.
+        signature: a signature key; None: the only one of the main subgraph.
 
     Raises:
         InterfaceError: no such signature, or several and none chosen.
     """
-    found = [s for s in model.signatures if s.subgraph == 0 and signature in (None, s.key)]
+    found = [
+        s
+        for s in model.signatures
+        if (s.subgraph == 0 if signature is None else s.key == signature)
+    ]
     if len(found) != 1:
         has = ", ".join(f"'{s.key}'" for s in model.signatures) or "none"
         wanted = f"'{signature}'" if signature is not None else "exactly one"
-        raise InterfaceError(f"signature of the main subgraph: expected {wanted}, found {has}")
-    main = model.subgraphs[0]
+        raise InterfaceError(f"signature: expected {wanted}, found {has}")
+    graph = model.subgraphs[found[0].subgraph]
 
     def order(pairs: Sequence[tuple[str, int]], positions: Sequence[int]) -> tuple[IOTensor, ...]:
         rank = {tensor: i for i, tensor in reversed(list(enumerate(positions)))}
@@ -54,21 +59,54 @@ def interface_of(model: TfliteModel, signature: str | None = None) -> Interface:
         return tuple(IOTensor(name, tensor) for name, tensor in ranked)
 
     return Interface(
-        found[0].key, order(found[0].inputs, main.inputs), order(found[0].outputs, main.outputs)
+        found[0].key,
+        order(found[0].inputs, graph.inputs),
+        order(found[0].outputs, graph.outputs),
+        found[0].subgraph,
     )
 
 
+def interfaces_of(model: TfliteModel) -> tuple[Interface, ...]:
+    """All interfaces that a file has now."""
+    return tuple(interface_of(model, signature.key) for signature in model.signatures)
+
+
+def check_interfaces(interfaces: Sequence[Interface], model: TfliteModel) -> None:
+    """Check that interfaces fit a file: each names the inputs and outputs of a subgraph of its
+    own, and no other tensor.
+
+    Raises:
+        InterfaceError: two of one name or one subgraph, none of the main subgraph, or one that
+            does not fit.
+    """
+    for what, given in (
+        ("signature", [i.signature for i in interfaces]),
+        ("subgraph", [str(i.subgraph) for i in interfaces]),
+    ):
+        if twice := sorted({name for name in given if given.count(name) > 1}):
+            raise InterfaceError(f"two interfaces are of {what} '{twice[0]}'")
+    if 0 not in [interface.subgraph for interface in interfaces]:
+        raise InterfaceError("no interface is of the main subgraph")
+    for interface in interfaces:
+        if not 0 <= interface.subgraph < len(model.subgraphs):
+            raise InterfaceError(f"there is no subgraph {interface.subgraph}")
+        check_interface(interface, model)
+
+
 def check_interface(interface: Interface, model: TfliteModel) -> None:
-    """Check that an interface names each input and output of the main subgraph, and no other.
+    """Check that an interface names each input and output of its subgraph, and no other.
 
     Raises:
         InterfaceError: a key that is empty or repeated, an input named twice, a tensor missing
             or too much.
     """
-    main = model.subgraphs[0]
+    graph = model.subgraphs[interface.subgraph]
     if not interface.signature:
         raise InterfaceError("a signature needs a name")
-    sides = (("input", interface.inputs, main.inputs), ("output", interface.outputs, main.outputs))
+    sides = (
+        ("input", interface.inputs, graph.inputs),
+        ("output", interface.outputs, graph.outputs),
+    )
     for what, given, actual in sides:
         keys = [io.name for io in given]
         if "" in keys:
@@ -83,14 +121,14 @@ def check_interface(interface: Interface, model: TfliteModel) -> None:
                 )
         tensors = [io.tensor for io in given]
         if missing := sorted(set(actual) - set(tensors)):
-            name = main.tensors[missing[0]].name
+            name = graph.tensors[missing[0]].name
             raise InterfaceError(f"{what} tensor {missing[0]} ('{name}') has no name")
         if what == "input" and len(set(tensors)) != len(tensors):
             raise InterfaceError("two inputs are the same tensor")
 
 
 def tensor_names(interface: Interface, current: Sequence[str]) -> list[str]:
-    """The names of the main subgraph's tensors under an interface.
+    """The names of a subgraph's tensors under its interface.
 
     Inputs and outputs become `<signature>_<key>:0`, the SavedModel convention; an output whose
     name is taken gets `_out`, `_out2`… before the colon; a tensor with two roles keeps its first

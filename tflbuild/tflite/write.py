@@ -8,7 +8,7 @@ from the source into a builder that is large enough from the start.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flatbuffers
@@ -17,7 +17,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tflbuild.errors import TflbuildError
 
 from .read import ALIGNMENT, IDENTIFIER, InvalidModel, TfliteModel, read_model
-from .signature import Interface, InterfaceError, check_interface, tensor_names
+from .signature import Interface, check_interfaces, tensor_names
 
 _LIMIT = 2**31 - 1  # bytes that a flatbuffer can address
 _LATER = 2**63  # stands for an offset behind the flatbuffer that is known at the end only
@@ -30,36 +30,36 @@ class TooLarge(TflbuildError):
 def rewrite(
     data: bytes | bytearray | memoryview,
     *,
-    interface: Interface,
+    interfaces: Sequence[Interface],
     metadata: Mapping[str, bytes] | None = None,
 ) -> bytearray:
     """Give a converted file its interface and its final layout.
 
-    The signature of the main subgraph is `interface` alone (signatures of other subgraphs stay);
-    its inputs and outputs have the interface's order and names (see `tensor_names`); every
+    Its signatures are `interfaces` alone; inputs and outputs have their order and names (see
+    `tensor_names`); every
     buffer starts at a multiple of 16 bytes. All else keeps its value; bytes that nothing in the
     file refers to are dropped. The same arguments give the same bytes. Takes about the file's
     size in memory beyond `data`.
 
     Args:
         data: the converter's file.
-        interface: names each input and output of the main subgraph.
+        interfaces: for the main subgraph and others that are entries: name each input and output.
         metadata: entries to add, or to replace by name.
 
     Raises:
         InvalidModel: `data` is not a sound file, or holds what this schema does not know.
-        InterfaceError: the interface does not fit the file.
+        InterfaceError: an interface does not fit the file.
         TooLarge: the structure and its inline buffers would pass 2 GB.
     """
     source = memoryview(data).cast("B")
     model = read_model(source)
-    check_interface(interface, model)
+    check_interfaces(interfaces, model)
     try:
         root = schema.ModelT.InitFromObj(schema.Model.GetRootAs(source))
         _refuse_unknown(root)
     except (struct.error, IndexError, ValueError, TypeError, OverflowError) as error:
         raise InvalidModel(f"malformed: {error}") from error
-    _set_interface(root, interface)
+    _set_interfaces(root, interfaces)
     tail = _Tail(source)
     _place_buffers(root, model, source, tail)
     for name, content in sorted((metadata or {}).items()):
@@ -169,25 +169,25 @@ def _place_buffers(root: Any, model: TfliteModel, source: memoryview, tail: _Tai
                 )
 
 
-def _set_interface(root: Any, interface: Interface) -> None:
-    main = root.subgraphs[0]
-    main.inputs = [io.tensor for io in interface.inputs]
-    main.outputs = [io.tensor for io in interface.outputs]
-    current = [(t.name or b"").decode("utf-8", "surrogateescape") for t in main.tensors]
-    for tensor, old, new in zip(
-        main.tensors, current, tensor_names(interface, current), strict=True
-    ):
-        if new != old:
-            tensor.name = new.encode("utf-8", "surrogateescape")
-    signature = schema.SignatureDefT(
-        inputs=[schema.TensorMapT(io.name, io.tensor) for io in interface.inputs],
-        outputs=[schema.TensorMapT(io.name, io.tensor) for io in interface.outputs],
-        signatureKey=interface.signature,
-    )
-    others = [s for s in root.signatureDefs or [] if s.subgraphIndex != 0]
-    if interface.signature.encode() in [s.signatureKey for s in others]:
-        raise InterfaceError(f"another subgraph has the signature '{interface.signature}' already")
-    root.signatureDefs = [signature, *others]
+def _set_interfaces(root: Any, interfaces: Sequence[Interface]) -> None:
+    for interface in interfaces:
+        graph = root.subgraphs[interface.subgraph]
+        graph.inputs = [io.tensor for io in interface.inputs]
+        graph.outputs = [io.tensor for io in interface.outputs]
+        current = [(t.name or b"").decode("utf-8", "surrogateescape") for t in graph.tensors]
+        names = tensor_names(interface, current)
+        for tensor, old, new in zip(graph.tensors, current, names, strict=True):
+            if new != old:
+                tensor.name = new.encode("utf-8", "surrogateescape")
+    root.signatureDefs = [
+        schema.SignatureDefT(
+            inputs=[schema.TensorMapT(io.name, io.tensor) for io in interface.inputs],
+            outputs=[schema.TensorMapT(io.name, io.tensor) for io in interface.outputs],
+            signatureKey=interface.signature,
+            subgraphIndex=interface.subgraph,
+        )
+        for interface in interfaces
+    ]
 
 
 def _set_metadata(root: Any, name: str, content: bytes) -> None:

@@ -1,6 +1,7 @@
 """Stages that take milliseconds: the engine is tested with them, without TensorFlow.
 
-A source is a JSON file: `value` is what the model is, `sqnr` and `size` what is measured of it,
+A source is a JSON file, or a function of the user's that gives the same: `value` is what the
+model is, `sqnr` and `size` what is measured of it,
 `note` nothing (so that another file can hold the same model), and `do` says what a stage shall
 suffer, by stage name: {"convert": {"sleep": 1}}. Imported by a zygote, this module takes the
 place of the real stages in its children.
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tflbuild import pyrun
 from tflbuild.errors import TaskError
 from tflbuild.stages.base import ConversionFailed, Request
 
@@ -49,6 +51,11 @@ def suffer(stage: str, asked: dict[str, Any], request: Request) -> None:
 
 
 def source(request: Request) -> dict[str, Any]:
+    asked = request.params["source"]
+    if "python" in asked:  # the user's code gives what else stands in the file
+        pyrun.enter(request.inputs, request.params["code"], request.out.parent)
+        model: dict[str, Any] = pyrun.call_with(pyrun.function(asked["python"]), asked.get("args"))
+        return model
     path = request.inputs["source"]
     return json.loads((path / "saved_model.pb" if path.is_dir() else path).read_text())
 
@@ -58,14 +65,14 @@ def lower(request: Request) -> None:
     suffer("lower", model.get("do", {}), request)
     model.pop("note", None)
     request.write_json("lowered.pb", model)
-    request.write_json("interface.json", {"do": model.get("do", {}), "inputs": [], "outputs": []})
+    request.write_json("interface.json", {"do": model.get("do", {}), "signatures": []})
     request.write_json("lower.json", {"loader": "fake", "route": "frozen", "reason": ""})
 
 
 def reference(request: Request) -> None:
     model = source(request)
     suffer("reference", model.get("do", {}), request)
-    request.write_json("reference.json", {"outputs": [], "input_ranges": {}})
+    request.write_json("reference.json", {"signatures": []})
     (request.out / "output.0.npy").write_text(str(model["value"]))
 
 
@@ -73,6 +80,7 @@ def evaluate(request: Request) -> None:
     model = request.read_json("lowered.pb")
     suffer("evaluate", model.get("do", {}), request)
     (request.out / "float.tflite").write_text(str(model["value"]))
+    request.write_json("calibration.json", {"problem": ""})
     measured = {"verdict": "compatible", "problem": "", "problems": [], "params": 1000}
     request.write_json("evaluate.json", {**measured, "ops": {"builtin": {"ADD": 1}}, "macs": 9})
 
@@ -94,14 +102,14 @@ def validate(request: Request) -> None:
     do = request.read_json("interface.json")["do"]
     suffer("validate", do, request)
     parity = {
-        "output": "y", "kind": "float", "finite": True, "source_finite": True, "constant": False,
-        "equal": False, "sqnr": do.get("sqnr", 120), "cosine": 1.0, "max_abs_error": 0.0,
-        "max_range_error": 0.0,
+        "signature": "s", "output": "y", "kind": "float", "finite": True, "source_finite": True,
+        "constant": False, "equal": False, "sqnr": do.get("sqnr", 120), "cosine": 1.0,
+        "max_abs_error": 0.0, "max_range_error": 0.0,
     }  # fmt: skip
-    real = request.params["data"] != "random"
-    request.write_json(
-        "validate.json", {"representative": real, "parity": [parity], "metrics": {}, "warnings": []}
-    )
+    real = request.params["signatures"][0]["data"] != "random"
+    signatures = [{"signature": "s", "representative": real}]
+    report = {"signatures": signatures, "parity": [parity], "metrics": [], "warnings": []}
+    request.write_json("validate.json", report)
 
 
 def install() -> None:

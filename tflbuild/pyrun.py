@@ -1,0 +1,334 @@
+"""A user's Python code, run in a child: only what its key holds is there to be read.
+
+`enter` makes a mirror of the workspace in the child's scratch folder, with the keyed files alone,
+and puts it on the module path: what is not declared is not found, neither by Python nor by the
+C++ of TensorFlow. An audit hook notes what the code wanted beyond that, by the mirror's paths or
+by absolute ones, and `check` fails with the `depends` line to add, also when the code itself
+went on without the file.
+
+A child runs one action, so there is one mirror: it is module state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import random
+import re
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Any
+
+from tflbuild.errors import TaskError, TflbuildError, one_line
+from tflbuild.pycode import PREFIX
+
+SHOWN = 5  # undeclared files that one message names
+_OURS = (".tflbuild", ".git")
+_EVENTS = frozenset({"open", "os.listdir", "os.scandir", "ctypes.dlopen"})
+_SUFFIXES = (".py", *EXTENSION_SUFFIXES)
+
+
+@dataclass
+class Mirror:
+    root: str  # the workspace
+    folder: str  # the mirror of it
+    base: str  # folder of the manifest, under the root: `depends` is relative to it
+    path: tuple[str, ...]  # folders that modules are looked for in, under the root
+    keyed: frozenset[str]
+    undeclared: dict[str, None] = field(default_factory=dict)  # patterns under the root
+    installed: tuple[str, ...] = ()  # prefixes of what is no part of the workspace
+
+    def relative(self, path: str) -> str | None:
+        """What a path of the mirror or of the workspace is under the root; None for others."""
+        for folder in (self.folder, self.root):
+            if path.startswith(folder + os.sep):
+                inner = path[len(folder) + 1 :]
+                outside = folder == self.root and (
+                    inner.startswith(_OURS) or path.startswith(self.installed)
+                )
+                return None if outside else inner
+        return "" if path in (self.folder, self.root) else None
+
+    def wanted(self, path: Any) -> None:
+        """A file is opened or imported: note it when it is there and not keyed."""
+        if not isinstance(path, str | bytes | os.PathLike):
+            return  # an open descriptor
+        full = os.path.abspath(os.fsdecode(path))
+        inner = self.relative(full)
+        if inner is None and not full.startswith(self.installed):
+            real = os.path.realpath(full)
+            inner = None if real == full else self.relative(real)
+        if not inner or inner in self.keyed or inner.endswith(".pyc"):
+            return
+        if os.path.isfile(os.path.join(self.root, inner)):
+            self.undeclared[inner] = None
+
+    def listed(self, path: Any) -> None:
+        """A folder is listed: note it when it holds files that are not keyed."""
+        if not isinstance(path, str | bytes | os.PathLike):
+            return
+        inner = self.relative(os.path.abspath(os.fsdecode(path)))
+        if inner is None:
+            return
+        try:
+            names = os.listdir(os.path.join(self.root, inner))
+        except OSError:
+            return
+        for name in names:
+            below = f"{inner}/{name}" if inner else name
+            hidden = name.startswith(".") or below in self.keyed
+            if not hidden and os.path.isfile(os.path.join(self.root, below)):
+                self.undeclared[f"{inner}/*" if inner else "*"] = None
+                return
+
+    def problem(self) -> TaskError | None:
+        """What the code read beyond its key."""
+        if not self.undeclared:
+            return None
+        names = sorted(self.undeclared)
+        shown = [os.path.relpath(name, self.base) for name in names[:SHOWN]]
+        more = f" (and {len(names) - SHOWN} more)" if len(names) > SHOWN else ""
+        line = "depends: [" + ", ".join(_yaml(name) for name in shown) + "]"
+        return TaskError(
+            f"the model's code reads {', '.join(names[:SHOWN])}{more}, which nothing declares, so"
+            f" that a change of it would not rebuild the model: add `{line}` to the model"
+        )
+
+
+def _yaml(text: str) -> str:
+    plain = re.fullmatch(r"[A-Za-z0-9_./][A-Za-z0-9_./ -]*", text)
+    return text if plain else "'" + text.replace("'", "''") + "'"
+
+
+_mirror: Mirror | None = None
+_inputs: dict[str, Path] = {}
+
+
+def enter(inputs: Mapping[str, Path], code: Mapping[str, Any], scratch: Path) -> None:
+    """Prepare this process for a user's code; again, for more of it. `inputs`: those of the
+    request, with `workspace`; `code`: `path` and `base`, as `pycode.Closure` has them. Raises
+    TaskError."""
+    global _mirror
+    _inputs.update(inputs)
+    files = {n.removeprefix(PREFIX): p for n, p in inputs.items() if n.startswith(PREFIX)}
+    folder = Path(os.path.realpath(scratch)) / "code"
+    for name in code["path"]:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for name, real in files.items():
+        copy = folder / name
+        if copy.exists():
+            continue
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith(".py"):  # a copy: `__file__` shall stay in the mirror when resolved
+            shutil.copyfile(real, copy)
+        else:
+            copy.symlink_to(os.path.abspath(real))
+    first, root = _mirror is None, os.path.realpath(inputs["workspace"])
+    path = tuple(dict.fromkeys((*(_mirror.path if _mirror else ()), *code["path"])))
+    _mirror = Mirror(
+        root=root,
+        folder=str(folder),
+        base=code["base"],
+        path=path,
+        keyed=frozenset({*files, *_under(root, inputs.values())}),
+        undeclared=_mirror.undeclared if _mirror else {},
+        installed=_installed(),
+    )
+    _refuse_names_in_use(_mirror)
+    sys.path[:] = [
+        *(str(folder / name) for name in path),
+        *(entry for entry in sys.path if not entry.startswith(str(folder))),
+    ]
+    importlib.invalidate_caches()
+    if first:
+        sys.dont_write_bytecode = True
+        sys.meta_path.append(_LastFinder())
+        sys.addaudithook(_audit)
+
+
+def _under(root: str, paths: Iterable[Path]) -> Iterator[str]:
+    """Inputs that are not code (arrays, a file of weights) lie in the workspace too."""
+    for path in map(str, paths):
+        if path.startswith(root + os.sep):
+            yield path[len(root) + 1 :]
+
+
+def _installed() -> tuple[str, ...]:
+    """Prefixes of files that are no part of a workspace, wherever its root is."""
+    package = str(Path(__file__).resolve().parent)
+    prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, package}
+    prefixes |= {p for p in sys.path if "site-packages" in p or "dist-packages" in p}
+    return tuple(os.path.realpath(prefix) + os.sep for prefix in sorted(prefixes))
+
+
+def _refuse_names_in_use(mirror: Mirror) -> None:
+    """A module that this process has already would be taken for the user's, quietly."""
+    for name in sorted(mirror.keyed):
+        for folder in mirror.path:
+            inner = os.path.relpath(name, folder).split(os.sep)
+            if inner[0] == ".." or not name.endswith(".py"):
+                continue
+            top = inner[0].removesuffix(".py")
+            regular = len(inner) == 1 or f"{_below(folder, top)}/__init__.py" in mirror.keyed
+            if regular and top in sys.modules and top not in sys.stdlib_module_names:
+                raise TaskError(f"{name}: {top!r} is the name of an installed package; rename it")
+
+
+def _below(folder: str, name: str) -> str:
+    return name if folder == "." else f"{folder}/{name}"
+
+
+_looking = False  # the hook's own looks at folders are no affair of the user's code
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    global _looking
+    if _mirror is None or _looking or event not in _EVENTS:
+        return
+    _looking = True
+    try:
+        if event == "open":
+            if (args[2] or 0) & os.O_ACCMODE != os.O_WRONLY:
+                _mirror.wanted(args[0])
+        elif event == "ctypes.dlopen":
+            _mirror.wanted(args[0])
+        # Python's own path finder lists the folders of the module path.
+        elif not sys._getframe(1).f_code.co_filename.startswith("<frozen importlib"):
+            _mirror.listed(args[0])
+    finally:
+        _looking = False
+
+
+class _LastFinder:
+    """Asked for modules that nothing else finds: is it in the workspace, undeclared?"""
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> None:
+        mirror = _mirror
+        assert mirror is not None
+        last = name.rpartition(".")[2]
+        folders = mirror.path if path is None else [mirror.relative(p) for p in path]
+        for folder in folders:
+            if folder is None:
+                continue
+            for found in [f"{last}/__init__.py", *(last + suffix for suffix in _SUFFIXES)]:
+                mirror.wanted(os.path.join(mirror.root, folder, found))
+
+
+def input_file(name: str) -> Path:
+    """A keyed input that is no part of the mirror."""
+    return _inputs[name]
+
+
+def check() -> None:
+    """Raises TaskError when the code read what nothing declares."""
+    problem = None if _mirror is None else _mirror.problem()
+    if problem is not None:
+        raise problem
+
+
+@contextlib.contextmanager
+def checked() -> Iterator[None]:
+    """Around an action: what the code read undeclared goes before whatever came of it."""
+    try:
+        yield
+    except Exception as error:
+        problem = None if _mirror is None else _mirror.problem()
+        if problem is None:
+            raise
+        raise problem from error
+    check()
+
+
+def function(entry: Mapping[str, str], key: str = "source.python") -> Callable[..., Any]:
+    """Import a user's module, in this child alone, and give its function. Raises TaskError."""
+    assert _mirror is not None
+    module = call(importlib.import_module, entry["module"], key=key)
+    place = os.path.realpath(getattr(module, "__file__", None) or "")
+    if not place.startswith(_mirror.folder + os.sep):
+        raise TaskError(f"{entry['module']!r} names an installed module, {place}", key=key)
+    found = getattr(module, entry["function"], None)
+    if not callable(found):
+        what = "no" if found is None else f"a {type(found).__name__}, not a function, as"
+        raise TaskError(f"{_mirror.relative(place)} has {what} {entry['function']!r}", key=key)
+    wanted: Callable[..., Any] = found
+    return wanted
+
+
+def call(code: Callable[..., Any], *args: Any, key: str = "source.python", **named: Any) -> Any:
+    """Run a user's code. What it raises becomes one line that names its own file and line."""
+    try:
+        return code(*args, **named)
+    except (TflbuildError, MemoryError):
+        raise
+    except BaseException as error:
+        raise explain(error, key) from error
+
+
+def call_with(code: Callable[..., Any], args: Any, key: str = "source.python") -> Any:
+    """Run a user's code with arguments of a manifest: a mapping, a list, or None."""
+    if isinstance(args, Mapping):
+        return call(lambda: code(**args), key=key)
+    return call(code, *(args or ()), key=key)
+
+
+def explain(error: BaseException, key: str = "source.python") -> TaskError:
+    """A user's exception in one line: file, line, type, message. The rest is for the log."""
+    if isinstance(error, SystemExit):
+        said = f"it ended the process (sys.exit({error.code!r})); return the model instead"
+    else:
+        said = f"{type(error).__name__}: {_said(error)}".removesuffix(": ")
+    mirror = _mirror
+    place = ""
+    if mirror is not None:
+        for path in re.findall(re.escape(mirror.folder) + r"/[^\s'\"]*", said):
+            mirror.wanted(path)  # of libraries that no audit hook sees, HDF5's for one
+        said = said.replace(mirror.folder + os.sep, "")
+        place = where(error, mirror)
+        missing = getattr(error, "filename", None)
+        if isinstance(error, FileNotFoundError) and isinstance(missing, str):
+            if not os.path.isabs(missing) and any(
+                os.path.exists(os.path.join(mirror.root, folder, missing)) for folder in mirror.path
+            ):
+                said += "; code runs in a scratch folder: open Path(__file__).parent / NAME"
+    return TaskError(f"{place}{one_line(said)}", key=key)
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "(its message cannot be shown)"
+
+
+def where(error: BaseException, mirror: Mirror | None = None) -> str:
+    """`file:line: ` of the innermost line of the user's own in a traceback, or nothing."""
+    mirror = mirror or _mirror
+    if mirror is None:
+        return ""
+    frames = [(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)]
+    written = getattr(error, "ag_error_metadata", None)  # of code that autograph rewrote
+    for frame in getattr(written, "translated_stack", ()):
+        frames.append((frame.filename, frame.lineno))
+    own = [(f, line) for f, line in frames if f.startswith(mirror.folder + os.sep)]
+    if isinstance(error, SyntaxError) and str(error.filename).startswith(mirror.folder):
+        own.append((str(error.filename), error.lineno))
+    return f"{mirror.relative(own[-1][0])}:{own[-1][1]}: " if own else ""
+
+
+def set_seeds() -> None:
+    """The source is made twice, to be lowered and to be the reference: weights that are drawn
+    at random must be drawn alike."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    random.seed(0)
+    np.random.seed(0)
+    tf.random.set_seed(0)
+    keras.utils.set_random_seed(0)
