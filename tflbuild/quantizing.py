@@ -6,20 +6,18 @@ error: the converter takes many in silence and does nothing.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from tflbuild.asked import Converted
 from tflbuild.conversion import run_converter
 from tflbuild.errors import TaskError
+from tflbuild.kept import check_found, is_float, kept_operators
 from tflbuild.optimizations.base import Calibration, Quantization, Settings
 from tflbuild.optimizations.settings import SETTINGS
 from tflbuild.stages.base import ConversionFailed
-
-if TYPE_CHECKING:
-    from tflbuild.tflite.read import Op, TfliteModel
 
 Make = Callable[[], Any]  # a fresh converter of the lowered form
 
@@ -41,6 +39,8 @@ def convert(
         return Converted(run_converter(converter))
 
     result = once(settings)
+    if "serialize_debug_metadata" in dict(settings.converter):
+        _refuse_paths(result.data)
     warnings: list[str] = []
     for key, without in _without_each(settings):
         try:
@@ -60,6 +60,20 @@ def convert(
                 key=f"optimization.{key}",
             )
     return replace(result, warnings=tuple(warnings))
+
+
+def _refuse_paths(data: bytes) -> None:
+    """Debug metadata of a traced function name the files that traced it: they would differ from
+    machine to machine. Raises TaskError."""
+    import tensorflow as tf
+
+    homes = [str(Path(module).parent) for module in (__file__, tf.__file__)]
+    if any(home.encode() in data for home in homes):
+        raise TaskError(
+            "serialize_debug_metadata would put paths of this machine into the file, as this model"
+            " takes another way into the converter than a frozen graph; remove it",
+            key="optimization.converter.serialize_debug_metadata",
+        )
 
 
 def _configure_further(converter: Any, settings: Settings) -> None:
@@ -144,58 +158,3 @@ def _keep_float(converter: Any, settings: Settings) -> Converted:
         kept |= named
     data = bytes(deduplicate_readonly_buffers(quantize({name for _, name in kept})))
     return Converted(data, kept_operators(read_model(data), kept))
-
-
-def check_found(pattern: str, found: list[Any], model: TfliteModel) -> None:
-    """Raises TaskError, with the nearest names, for a pattern that names nothing."""
-    from tflbuild.tflite import names
-
-    if not found:
-        near = names.near(model, pattern)
-        raise TaskError(
-            f"keep_float: no operator, layer or tensor is called {pattern!r}; the nearest are"
-            f" {', '.join(map(repr, near))}",
-            key="optimization.keep_float",
-        )
-
-
-def kept_operators(
-    model: TfliteModel, kept: Mapping[tuple[int, str], str]
-) -> frozenset[tuple[int, int]]:
-    """Where in the converted file the operators are that were to stay float. Raises TaskError
-    when one of them is quantized after all."""
-    places: set[tuple[int, int]] = set()
-    for at, kind in kept.items():
-        if not is_float(model, at, kind):
-            raise TaskError(
-                f"keep_float: {kind} {at[1]!r} was quantized all the same; name it by its type",
-                key="optimization.keep_float",
-            )
-        places |= {(at[0], op.index) for op in _operators(model, at, kind)}
-    return frozenset(places)
-
-
-def is_float(model: TfliteModel, at: tuple[int, str], kind: str) -> bool:
-    """Whether an operator, known by its first output's name, works on floats."""
-    from tflbuild.tflite.cost import FLOATS
-    from tflbuild.tflite.effect import activations
-
-    graph = model.subgraphs[at[0]]
-    found = _operators(model, at, kind)
-    return bool(found) and all(
-        tensor.dtype in FLOATS or tensor.quantization is None
-        for op in found
-        for tensor in activations(graph, op)
-    )
-
-
-def _operators(model: TfliteModel, at: tuple[int, str], kind: str) -> list[Op]:
-    """By type and name. The quantizer adds a number to a name that it needs for another tensor,
-    at the end of the model."""
-    from tflbuild.tflite.effect import output_name
-
-    graph = model.subgraphs[at[0]]
-    ops = [(output_name(graph, op), op) for op in graph.ops if op.name == kind]
-    later = re.compile(re.escape(at[1]) + r"\d+")
-    exact = [op for name, op in ops if name == at[1]]
-    return exact or [op for name, op in ops if later.fullmatch(name)]

@@ -251,8 +251,8 @@ from tensorflow_model_optimization.quantization.keras import quantize_model
 layers = tf_keras.layers
 tf_keras.utils.set_random_seed(0)
 model = quantize_model(tf_keras.Sequential([
-    layers.Input((8, 8, 1), name="image"), layers.Conv2D(8, 3, activation="relu"),
-    layers.BatchNormalization(), layers.Flatten(), layers.Dense(10)]))
+    layers.Input((8, 8, 1), name="image"), layers.Conv2D(8, 3),
+    layers.BatchNormalization(), layers.ReLU(), layers.Flatten(), layers.Dense(10)]))
 model.compile("adam", tf_keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 random = np.random.default_rng(0)
 model.fit(random.normal(size=(128, 8, 8, 1)), random.integers(0, 10, 128), verbose=0)

@@ -135,6 +135,10 @@ STOPPED = {
     "keep_float of what stays float anyway": Trap(
         "{quantize: int8, keep_float: [SIN]}", "stays float anyway", source="trig"
     ),
+    "debug metadata with paths of this machine": Trap(
+        "{quantize: qat, converter: {serialize_debug_metadata: true}}",
+        "would put paths of this machine into the file", "outputs: [y]", "trained",
+    ),
     "an output whose range is a point": Trap(
         "{quantize: int8}", "the range of output 'y' is a point", source="dead_end"
     ),

@@ -164,17 +164,17 @@ class _Builder:
         what = f"quantize: {quantize}" if quantize != "recipe" else "a `recipe`"
         if quantizer == AI_EDGE:
             what += f" and quantizer: {quantizer}"
-        able = [
-            f"{name}" + ("" if tool == TENSORFLOW else f" with quantizer: {tool}")
-            for name, q in QUANTIZATIONS.items()
-            for tool, keys in q.QUANTIZERS.items()
-            if key in keys and name != "recipe"
-        ]
+        able = []
+        for tool in (TENSORFLOW, AI_EDGE):
+            names = [n for n, q in QUANTIZATIONS.items() if key in q.QUANTIZERS.get(tool, ())]
+            if listed := ", ".join(n for n in names if n != "recipe"):
+                with_tool = "" if tool == TENSORFLOW else f"quantizer: {tool} with "
+                able.append(f"{with_tool}quantize: {listed}")
         if key == "recipe":
             return f"`recipe` needs `quantizer: {AI_EDGE}`"
         if quantize == "recipe" and key in ("weights", "granularity", "algorithm"):
             return f"{key!r} has no effect beside `recipe`; write it in its rules"
-        return f"{key!r} has no effect with {what}; it needs quantize: {', '.join(able)}"
+        return f"{key!r} has no effect with {what}; it needs {', or '.join(able)}"
 
     def converter(self, quantize: str, quantizer: str) -> dict[str, Any]:
         """`converter`: the settings of TensorFlow's converter."""

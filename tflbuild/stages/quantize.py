@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tflbuild import asked, data, quantizing
+from tflbuild import asked, data, kept
 from tflbuild.errors import TaskError, one_line
 from tflbuild.optimizations import ai_edge
 from tflbuild.optimizations.base import AI_EDGE
@@ -37,16 +37,19 @@ def run(request: Request) -> None:
     model = read_model(source)
     check_source(model, interface)
     load_package()
-    kept, floats = kept_operators(model, params.get("keep_float", ()))
+    named, floats = operators_to_keep(model, params.get("keep_float", ()))
     if "recipe.json" in request.inputs:
         entries = read_recipe(request.inputs["recipe.json"].read_bytes())
     else:
         entries = ai_edge.recipe(params["rules"], params["io"])
     try:
         check_rules(model, entries, floats, params["rules"])
-    except (KeyError, TypeError, ValueError) as error:
+    except TaskError:
+        raise
+    except Exception as error:  # the package raises whatever it likes
         raise TaskError(
-            f"ai-edge-quantizer refuses the recipe: {one_line(error)}", key=_RECIPE
+            f"ai-edge-quantizer refuses the recipe: {type(error).__name__}: {one_line(error)}",
+            key=_RECIPE,
         ) from error
     entries = ai_edge.in_order([*entries, *(entry for own in floats.values() for entry in own)])
     samples = None
@@ -59,7 +62,7 @@ def run(request: Request) -> None:
             for index, signature in enumerate(interface["signatures"])
         }  # fmt: skip
     raw = quantized(source, entries, interface, samples)
-    places = quantizing.kept_operators(read_model(raw), kept)
+    places = kept.kept_operators(read_model(raw), named)
     released = finish(raw, interface)
     verified = asked.verify(read_model(released), params, interface, AI_EDGE, places)
     verified.problems.extend(buffer_alignment_problems(released))
@@ -152,20 +155,20 @@ def read_recipe(content: bytes) -> list[dict[str, Any]]:
 _RECIPE = "optimization.recipe"
 
 
-def kept_operators(
+def operators_to_keep(
     model: TfliteModel, patterns: Sequence[str]
 ) -> tuple[dict[tuple[int, str], str], dict[str, list[dict[str, Any]]]]:
     """The operators that `keep_float` names, and the recipe's entries for each name."""
     from tflbuild.tflite import names
     from tflbuild.tflite.effect import output_name
 
-    kept: dict[tuple[int, str], str] = {}
+    named: dict[tuple[int, str], str] = {}
     entries: dict[str, list[dict[str, Any]]] = {}
     for pattern, found in names.find(model, patterns).items():
-        quantizing.check_found(pattern, found, model)
-        kept |= {(graph.index, output_name(graph, op)): op.name for graph, op in found}
+        kept.check_found(pattern, found, model)
+        named |= {(graph.index, output_name(graph, op)): op.name for graph, op in found}
         entries[pattern] = [ai_edge.keep(f"^{re.escape(scope(*which))}") for which in found]
-    return kept, entries
+    return named, entries
 
 
 def scope(graph: Subgraph, op: Op) -> str:
@@ -252,7 +255,7 @@ def decisions(model: TfliteModel, entries: list[dict[str, Any]]) -> list[Any]:
 def check_rules(
     model: TfliteModel,
     entries: list[dict[str, Any]],
-    kept: Mapping[str, list[dict[str, Any]]],
+    floats: Mapping[str, list[dict[str, Any]]],
     rules: Sequence[Mapping[str, str]],
 ) -> None:
     """Raises TaskError for a rule of the manifest that decides nothing, and for a name in
@@ -265,7 +268,7 @@ def check_rules(
                 " operator matches it and takes it, or rules below decide; remove it",
                 key=_RECIPE,
             )
-    for pattern, own in kept.items():
+    for pattern, own in floats.items():
         if decisions(model, entries + own) == before:
             raise TaskError(
                 f"keep_float: {pattern!r} has no effect: what it names stays float anyway;"
