@@ -32,6 +32,13 @@ PARITY: Mapping[str, ParityDefaults] = {
     "int16x8": ParityDefaults(18, 25, fail_cosine=0.99),
     "int8": ParityDefaults(13, 20, fail_cosine=0.975),
     "qat": ParityDefaults(13, 20, fail_cosine=0.975),
+    # ai-edge-quantizer; measured SQNR on MLPerf Tiny and the digits example: weight_only int8
+    # 25-53; int4 weights 5-27 (useless, -3: ResNet-8 with min_max scales).
+    "weight_only": ParityDefaults(18, 24, fail_cosine=0.99),
+    "weight_only_int4": ParityDefaults(3, 10),
+    "dynamic_range_int4": ParityDefaults(3, 10),
+    "int8_int4": ParityDefaults(3, 10),
+    "recipe": ParityDefaults(3, 10),  # it may hold any of them
 }
 
 
@@ -146,6 +153,7 @@ class _Parity:
 
     def __call__(self, numbers: Mapping[str, Any], output: str) -> None:
         found, limits, quantize = self.found, self.limits, self.optimization.quantize
+        row = self.optimization.parity
         if not numbers["finite"]:
             found.fail("parity.finite", f"{output} has NaN or infinity")
             return
@@ -165,7 +173,7 @@ class _Parity:
         if numbers["kind"] == "integer" and quantize == "none" and unlimited:
             found.fail("parity.equal", f"integer {output} differs from the source's")
             return
-        defaults = PARITY[quantize]
+        defaults = PARITY[row]
         # On random data the defaults give false alarms on quantized files: they only warn. A limit
         # that the manifest sets itself always counts.
         soft = not self.representative and quantize != "none"
@@ -188,7 +196,7 @@ class _Parity:
             if missed:
                 relation = "below" if lowest else "above"
                 unit = " dB" if name == "sqnr" else ""
-                origin = "" if own is not None else f", default for {quantize}"
+                origin = "" if own is not None else f", default for {row}"
                 message = (
                     f"{name} of {output} is {number:.4g}{unit}, {relation} the limit"
                     f" {limit:g}{unit}{origin}"
@@ -199,5 +207,5 @@ class _Parity:
                 found.warn(
                     "parity.sqnr",
                     f"sqnr of {output} is {number:.4g} dB, below the"
-                    f" {defaults.warn_sqnr:g} dB that is usual for {quantize}",
+                    f" {defaults.warn_sqnr:g} dB that is usual for {row}",
                 )

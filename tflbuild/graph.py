@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from tflbuild.datasets import KINDS
 from tflbuild.datasets.base import WrongData
-from tflbuild.errors import ManifestError
+from tflbuild.errors import ManifestError, Position
 from tflbuild.manifest.model import (
     Data,
     FileData,
@@ -34,7 +34,7 @@ from tflbuild.manifest.model import (
     Shipped,
     Workspace,
 )
-from tflbuild.optimizations import QUANTIZATIONS
+from tflbuild.optimizations.base import AI_EDGE
 from tflbuild.sources import FORMATS
 from tflbuild.sources.base import TFLITE
 from tflbuild.stages import (
@@ -45,6 +45,7 @@ from tflbuild.stages import (
     lower,
     lower_file,
     measure,
+    quantize,
     reference,
     reference_arrays,
     validate,
@@ -59,6 +60,7 @@ STAGES = {
     "reference": reference,
     "evaluate": evaluate,
     "convert": convert,
+    "quantize": quantize,  # of the tasks convert:M:O whose quantizer is ai-edge
     "compat": compat,
     "validate": validate,
     # The same tasks for sources that need no TensorFlow: what they lower to is a file already,
@@ -138,6 +140,16 @@ class Step:
         assert self.optimization is not None
         assert self.target is not None
         return Artifact(self.model.name, self.optimization.name, self.target)
+
+    def position_of(self, key: str) -> Position:
+        """The place in the manifest of a key that an action names; `optimization` stands for the
+        action's own, whose name is in no key."""
+        first, _, rest = key.partition(".")
+        if first == "optimization" and self.optimization is not None:
+            own = f"optimizations.{self.optimization.name}"
+            exact = f"{own}.{rest}"
+            key = exact if exact in self.model.positions else own
+        return self.model.position_of(self.section + key)
 
     @property
     def depends(self) -> list[str]:
@@ -316,26 +328,8 @@ def optimization_steps(
     for profile, targets in sorted(profiles.items()):
         suffix = "" if profile == "builtin" else f"+{profile}"
         pair = f"{model.name}:{optimization.name}{suffix}"
-        params: dict[str, Any] = {
-            "quantize": optimization.quantize, "io": optimization.io, "profile": profile,
-        }  # fmt: skip
-        files: dict[str, str] = {}
-        ports: tuple[Port, ...] = (_lowered(model.name),)
-        if QUANTIZATIONS[optimization.quantize].CALIBRATES:
-            calibration = [s.calibration for s in model.signatures if s.calibration is not None]
-            params["calibration"], files = data_inputs("calibration", calibration)
-            ports += (
-                Port(f"evaluate:{model.name}", ("calibration.json",)),
-                *data_ports("calibration", model),
-            )
         convert_task, validate_task = f"convert:{pair}", f"validate:{pair}"
-        conversion = "adopt" if FORMATS[model.source.format].LOWERED == TFLITE else "convert"
-        steps.append(Step(
-            convert_task, "convert", model, optimization, modules=STAGES[conversion].MODULES,
-            params=params, files=files, ports=ports,
-            gates=(f"evaluate:{model.name}",),
-            request=_retry(model, source), action=conversion,
-        ))  # fmt: skip
+        steps.append(conversion_step(convert_task, model, optimization, profile, source))
         steps.append(Step(
             validate_task, "validate", model, optimization, modules=validate.MODULES,
             params={
@@ -373,6 +367,48 @@ def optimization_steps(
                 gates=(f"evaluate:{model.name}", compat_task, validate_task),
             ))  # fmt: skip
     return steps
+
+
+def conversion_step(
+    task: str, model: Model, optimization: Optimization, profile: str, source: SourceInputs
+) -> Step:
+    """From the lowered form by TensorFlow's converter, or from the float file by the quantizer
+    that needs no TensorFlow."""
+    params: dict[str, Any] = {
+        "quantize": optimization.quantize, "io": optimization.io, "profile": profile,
+        **optimization.settings,
+    }  # fmt: skip
+    if optimization.io_output is not None:
+        params["io_output"] = optimization.io_output
+    files: dict[str, str] = {}
+    ports: tuple[Port, ...] = ()
+    by_file = optimization.recipe_file is not None  # its own rules say whether they calibrate
+    calibration = [s.calibration for s in model.signatures if s.calibration is not None]
+    if optimization.calibrates or (by_file and calibration):
+        params["calibration"], files = data_inputs("calibration", calibration)
+        ports = data_ports("calibration", model)
+    gates = (f"evaluate:{model.name}",)
+    if optimization.quantizer != AI_EDGE:
+        if optimization.calibrates:
+            ports += (Port(f"evaluate:{model.name}", ("calibration.json",)),)
+        action = "adopt" if FORMATS[model.source.format].LOWERED == TFLITE else "convert"
+        return Step(
+            task, "convert", model, optimization, modules=STAGES[action].MODULES,
+            params=params, files=files, ports=(_lowered(model.name), *ports), gates=gates,
+            request=_retry(model, source), action=action,
+        )  # fmt: skip
+    params["rules"] = [dict(rule) for rule in optimization.rules]
+    if optimization.recipe_file is not None:
+        files["recipe.json"] = optimization.recipe_file
+    return Step(
+        task, "quantize", model, optimization, modules=quantize.MODULES,
+        params=params, files=files, gates=gates,
+        ports=(
+            Port(f"evaluate:{model.name}", ("float.tflite",)),
+            Port(f"lower:{model.name}", ("interface.json",)),
+            *ports,
+        ),
+    )  # fmt: skip
 
 
 def data_inputs(
@@ -462,7 +498,7 @@ def _data_task(model: Model, shipped: Shipped, use: str) -> tuple[str, str]:
 
 def data_steps(root: Path, model: Model) -> list[Step]:
     """The tasks that make arrays for one model. Raises OSError and ManifestError."""
-    calibrates = any(QUANTIZATIONS[o.quantize].CALIBRATES for o in model.optimizations)
+    calibrates = any(o.calibrates or o.recipe_file is not None for o in model.optimizations)
     steps: dict[str, Step] = {}
     for shipped in model.signatures:
         needed = calibrates or shipped.test is None

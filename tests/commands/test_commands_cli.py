@@ -145,7 +145,7 @@ def test_plan_of_a_new_workspace_runs_what_it_can_key_and_waits_for_the_rest(
         "compat:kws:int8@litert": "depends",
         "release:kws:int8@litert": "depends",
     }
-    assert tasks["convert:kws:int8"]["why"] == ["on lower:kws"]
+    assert tasks["convert:kws:int8"]["why"] == ["on lower:kws", "on evaluate:kws"]
     assert not (root / ".tflbuild").exists(), "plan writes nothing"
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tflbuild import data
+from tflbuild import data, quantizing
 from tflbuild.conversion import Lowered
 from tflbuild.errors import TaskError
 from tflbuild.optimizations import QUANTIZATIONS
@@ -355,7 +355,7 @@ def test_random_calibration_is_told(
     monkeypatch.setattr(convert, "open_lowered", lambda request: lowered)
     monkeypatch.setattr(convert, "make_converter", lambda lowered: None)
     monkeypatch.setitem(QUANTIZATIONS, "int8", Calibrating)
-    monkeypatch.setattr(convert, "run_converter", lambda converter: b"")
+    monkeypatch.setattr(quantizing, "run_converter", lambda converter: b"")
     monkeypatch.setattr(convert, "finish", lambda lowered, raw: b"")
     monkeypatch.setattr(convert, "check", lambda *_: {"warnings": []})
     np.savez(tmp_path / "c.npz", x=floats(12, 2))

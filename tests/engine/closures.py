@@ -15,7 +15,9 @@ from functools import cache
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
-STAGES = ("data", "lower", "reference", "evaluate", "convert", "compat", "validate")
+STAGES = (
+    "data", "lower", "reference", "evaluate", "convert", "quantize", "compat", "validate",
+)  # fmt: skip
 KEPT = Path(__file__).with_name("stage_closures.json")
 
 

@@ -43,13 +43,15 @@ def validated(representative: bool = True, **numbers: Any) -> dict[str, Any]:
 def judge(quantize: str, measured: dict[str, Any], limits: ParityLimits | None = None) -> Verdict:
     model = replace(MODEL, signatures=(Shipped(parity=limits or ParityLimits()),))
     before = copy.deepcopy(measured)
-    verdict = gates.validate_gate(measured, model, Optimization("o", quantize))
+    settings = {"weights": "int4"} if quantize.endswith("_int4") else {}
+    optimization = Optimization("o", quantize.removesuffix("_int4"), settings=settings)
+    verdict = gates.validate_gate(measured, model, optimization)
     assert measured == before
-    assert verdict == gates.validate_gate(measured, model, Optimization("o", quantize))
+    assert verdict == gates.validate_gate(measured, model, optimization)
     return verdict
 
 
-# The table of DESIGN §3: fails below, warns below, cosine, max_range_error.
+# The table of DESIGN §3, and rows of our own: fails below, warns below, cosine, max_range_error.
 TABLE = [
     ("none", 80, 100, None, 1e-4),
     ("float16", 25, 40, 0.998, None),
@@ -57,6 +59,11 @@ TABLE = [
     ("int16x8", 18, 25, 0.99, None),
     ("int8", 13, 20, 0.975, None),
     ("qat", 13, 20, 0.975, None),
+    ("weight_only", 18, 24, 0.99, None),
+    ("weight_only_int4", 3, 10, None, None),
+    ("dynamic_range_int4", 3, 10, None, None),
+    ("int8_int4", 3, 10, None, None),
+    ("recipe", 3, 10, None, None),
 ]
 
 

@@ -45,7 +45,7 @@ def test_what_a_source_of_code_says(load: Load) -> None:
     )  # fmt: skip
     assert model.source.python == Code("net:make", ".")
     assert model.source.args == '{"a": [1, "x"], "b": 2}'
-    assert model.source.signature == "s"
+    assert model.source.signatures == ("s",)
     assert model.env == ("A", "B")
     assert model.depends == ("helper.py", "w/*.txt")
 

@@ -67,7 +67,7 @@ def test_everything_that_is_supported(load: Load) -> None:
     assert shipped.test == FileData("data/test.npz", labels=ArrayRef("data/test.npz", "labels"))
     assert model.optimizations == (
         Optimization("float32", "none", "float32", ("litert",)),
-        Optimization("int8", "int8", "int8", ("litert", "phone")),
+        Optimization("int8", "int8", "int8", ("litert", "phone"), calibrates=True),
     )
     assert model.evaluate == EvaluateLimits(1_000_000, 20_000_000)
     assert shipped.parity == ParityLimits(sqnr=20.0)

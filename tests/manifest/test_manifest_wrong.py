@@ -91,8 +91,18 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
     ),
     "quantized file": (
         HEAD + "  m:\n    source: {format: tflite, path: models/m.tflite}\n"
-        "    optimizations: {a: {quantize: float16}}\n",
-        "5:35", "quantize: float16 of a source of format tflite is not supported yet",
+        "    optimizations: {a: {quantize: qat}}\n",
+        "5:35", "`quantizer: ai-edge` cannot work with quantize: qat; write quantize: ",
+    ),
+    "converter of a file": (
+        HEAD + "  m:\n    source: {format: tflite, path: models/m.tflite}\n"
+        "    optimizations: {a: {quantize: dynamic_range, quantizer: tensorflow}}\n",
+        "5:61", "takes no file, which a tflite source is; write quantizer: ai-edge",
+    ),
+    "settings of a file": (
+        HEAD + "  m:\n    source: {format: tflite, path: models/m.tflite}\n"
+        "    optimizations: {a: {sparsity: true}}\n",
+        "5:25", "'sparsity' has no effect: a tflite source with quantize: none is released as it",
     ),
     "weights for a program": (
         HEAD + "  m: {source: {format: pytorch, path: models/m.pth}, optimizations: {a: {}}}\n",
@@ -107,10 +117,7 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
         HEAD + PLAIN + "targets: {s: {runtime: micro}}\n", "6:24", "'micro' is not supported yet",
     ),
     "target to come": (optimized("targets: [micro]"), "6:15", "supported today: litert"),
-    "key to come": (optimized("extends: other"), "6:5", "'extends' is not supported"),
-    "quantize to come": (
-        model("optimizations: {a: {quantize: int16x8}}"), "5:35", "'int16x8' is not supported yet",
-    ),
+    "key to come": (optimized("validate: {golden: {}}"), "6:16", "'golden' is not supported"),
     "metric to come": (
         optimized("validate: {metrics: {f1: {min: 1}}}"), "6:26", "'f1' is not supported yet",
     ),

@@ -329,7 +329,7 @@ class Runner:
                 return
         reason = ended.reason
         if ended.key:
-            reason = f"{step.model.position_of(step.section + ended.key)}: {reason}"
+            reason = f"{step.position_of(ended.key)}: {reason}"
         if pending.first_failure and pending.first_failure != reason:
             reason = f"{reason} (by way of a SavedModel; frozen: {pending.first_failure})"
         self._fail(step.name, reason, ended.seconds, self._log(step.name), pending.decision.why)

@@ -37,6 +37,7 @@ ZYGOTES: Mapping[str, tuple[str, ...]] = {
         "tflbuild.stages.data",
         "tflbuild.stages.lower_file",
         "tflbuild.stages.measure",
+        "tflbuild.stages.quantize",
         "tflbuild.stages.reference_arrays",
         "tflbuild.stages.validate",
         "tflbuild.engine.child",

@@ -5,8 +5,10 @@ Paths are POSIX strings relative to the workspace root. Sizes are bytes, counts 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tflbuild.errors import Position
 
@@ -161,12 +163,30 @@ Data = RandomData | FileData | ImageData | RecordData | PythonData
 
 @dataclass(frozen=True)
 class Optimization:
-    """One converted file of a model. `targets` is resolved: the model's where it has none."""
+    """One converted file of a model. `targets` is resolved: the model's where it has none.
+
+    `quantize` is "recipe" where a recipe says it by operator: in `rules`, or in the file
+    `recipe_file`. `settings`: the further keys that the manifest gives, in the form that the
+    conversion takes them.
+    """
 
     name: str
     quantize: str = "none"
     io: str = "float32"
     targets: tuple[str, ...] = ()
+    quantizer: str = "tensorflow"
+    io_output: str | None = None  # the type of outputs, where it is not `io`
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    rules: tuple[Mapping[str, str], ...] = field(default=(), hash=False)  # of ai-edge
+    recipe_file: str | None = None
+    calibrates: bool = False  # reads the calibration data
+
+    @property
+    def parity(self) -> str:
+        """Which row of the default limits of parity is meant (`gates.PARITY`)."""
+        if self.quantize in ("weight_only", "dynamic_range", "int8"):
+            return self.quantize + ("_int4" if self.settings.get("weights") == "int4" else "")
+        return self.quantize
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,10 @@ from tflbuild.manifest.context import ModelNodes
 from tflbuild.manifest.model import Optimization, Shipped
 from tflbuild.manifest.nodes import entries, get, strings, text
 from tflbuild.manifest.problems import nearest
+from tflbuild.manifest.quantization import build_optimization
 from tflbuild.manifest.schema import planned_values
 from tflbuild.manifest.yamlfile import Node, describe
 from tflbuild.optimizations import QUANTIZATIONS
-from tflbuild.sources import FORMATS
-from tflbuild.sources.base import TFLITE
 
 
 def planned_runtimes() -> dict[str, str]:
@@ -51,41 +50,17 @@ def build_optimizations(
                 f"optimizations {first.name!r} and {name!r} differ in case alone; rename one",
                 entry,
             )
-        quantize = text(get(entry, "quantize")) or "none"
-        io = text(get(entry, "io")) or "float32"
-        if io not in QUANTIZATIONS[quantize].IO:
-            able = " or ".join(n for n, q in QUANTIZATIONS.items() if io in q.IO)
-            model.problem(
-                f"io: {io} cannot work with quantize: {quantize}; it needs {able}",
-                get(entry, "io"),
-            )
-        result[name.lower()] = Optimization(
-            name, quantize, io, build_targets(model, get(entry, "targets")) or targets
+        result[name.lower()] = build_optimization(
+            model, name, entry, build_targets(model, get(entry, "targets")) or targets
         )
-    _check_file_source(model, tuple(result.values()))
     _check_calibration(model, tuple(result.values()), signatures)
     return tuple(result.values())
-
-
-def _check_file_source(model: ModelNodes, optimizations: tuple[Optimization, ...]) -> None:
-    """What lowers to a file is not TensorFlow's converter's to quantize."""
-    name = text(get(model.tree, "source", "format")) or ""
-    if name not in FORMATS or FORMATS[name].LOWERED != TFLITE:
-        return
-    for optimization in optimizations:
-        if optimization.quantize != "none":
-            entry = get(model.tree, "optimizations", optimization.name)
-            model.problem(
-                f"quantize: {optimization.quantize} of a source of format {name} is not supported"
-                " yet; supported today: quantize: none",
-                get(entry, "quantize"),
-            )
 
 
 def _check_calibration(
     model: ModelNodes, optimizations: tuple[Optimization, ...], signatures: tuple[Shipped, ...]
 ) -> None:
-    wanting = [o for o in optimizations if QUANTIZATIONS[o.quantize].CALIBRATES]
+    wanting = [o for o in optimizations if o.calibrates]
     for shipped in signatures if wanting else ():
         if shipped.calibration is not None or _given(model.tree, shipped.name):
             continue
@@ -94,13 +69,14 @@ def _check_calibration(
         several = len(signatures) > 1
         where = f"data.signatures.{shipped.name}.calibration" if several else "data.calibration"
         model.problem(
-            f"quantize: {wanting[0].quantize} needs `{where}`, such as {{npz: FILE}}",
+            f"{_calibrating(entry)} needs `{where}`, such as {{npz: FILE}}",
             get(entry, "quantize") or entry,
         )
     # One that comes from `defaults` serves the models that quantize, and harms no other.
+    perhaps = any(o.recipe_file is not None for o in optimizations)  # its rules say so
     for name in (None, *(s.name for s in signatures)):
         own = _given(model.own, name)
-        if not wanting and own is not None and own.value is not None:
+        if not wanting and not perhaps and own is not None and own.value is not None:
             able = " or ".join(name for name, q in QUANTIZATIONS.items() if q.CALIBRATES)
             key = "data.calibration" if name is None else f"data.signatures.{name}.calibration"
             model.key_problem(f"`{key}` has no effect: no optimization has quantize: {able}", own)
@@ -111,3 +87,11 @@ def _given(tree: Node, signature: str | None) -> Node | None:
     if signature is None:
         return get(tree, "data", "calibration")
     return get(tree, "data", "signatures", signature, "calibration")
+
+
+def _calibrating(entry: Node | None) -> str:
+    """What of an optimization asks for calibration, in words."""
+    quantize = text(get(entry, "quantize"))
+    if quantize in QUANTIZATIONS and QUANTIZATIONS[quantize].CALIBRATES:
+        return f"quantize: {quantize}"
+    return "algorithm: gptq" if get(entry, "algorithm") is not None else "this recipe"

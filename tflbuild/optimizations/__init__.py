@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tflbuild.optimizations import dynamic_range, float16, int8, none, qat
+from tflbuild.optimizations import (
+    dynamic_range,
+    float16,
+    int8,
+    int16x8,
+    none,
+    qat,
+    recipe,
+    weight_only,
+)
 from tflbuild.optimizations.base import Quantization
 
 QUANTIZATIONS: dict[str, Quantization] = {
@@ -10,5 +19,8 @@ QUANTIZATIONS: dict[str, Quantization] = {
     dynamic_range.NAME: dynamic_range,
     float16.NAME: float16,
     int8.NAME: int8,
+    int16x8.NAME: int16x8,
     qat.NAME: qat,
+    weight_only.NAME: weight_only,
+    recipe.NAME: recipe,
 }

@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 Calibration = Callable[[], Iterator[Any]]
+
+TENSORFLOW = "tensorflow"
+AI_EDGE = "ai-edge"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a manifest asks of one conversion, beside `quantize`. The defaults are the manifest's.
+
+    `converter`: further settings of the converter by manifest key (`settings.SETTINGS`).
+    """
+
+    io: str = "float32"
+    io_output: str = "float32"
+    per_channel: bool = True
+    sparsity: bool = False
+    keep_float: tuple[str, ...] = ()
+    converter: tuple[tuple[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Settings:
+        """From the parameters of an action."""
+        return cls(
+            io=params["io"],
+            io_output=params.get("io_output", params["io"]),
+            per_channel=params.get("per_channel", True),
+            sparsity=params.get("sparsity", False),
+            keep_float=tuple(params.get("keep_float", ())),
+            converter=tuple(sorted(params.get("converter", {}).items())),
+        )
 
 
 class Quantization(Protocol):
@@ -15,8 +46,13 @@ class Quantization(Protocol):
     CALIBRATES: bool  # needs a representative dataset
     IO: tuple[str, ...]  # the `io` types that have an effect; the first is the default
     TRAINED_RANGES: bool  # takes its ranges from the graph (quantization-aware training)
+    # By `quantizer`: the further keys of an optimization that have an effect with it.
+    QUANTIZERS: Mapping[str, tuple[str, ...]]
 
-    def configure(self, converter: Any, io: str, calibration: Calibration | None) -> None:
-        """Set the converter's attributes. A misspelt attribute would be accepted in silence,
-        so they are named here and nowhere else."""
+    def configure(
+        self, converter: Any, settings: Settings, calibration: Calibration | None
+    ) -> None:
+        """Set the attributes of TensorFlow's converter. A misspelt attribute would be accepted in
+        silence, so they are named here and in `settings.py`, and nowhere else. Not called where
+        QUANTIZERS has no "tensorflow"."""
         ...

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from tflbuild.optimizations.base import Calibration
+from tflbuild.optimizations.base import AI_EDGE, TENSORFLOW, Calibration, Settings
 
 NAME = "float16"
 CALIBRATES = False
 IO: tuple[str, ...] = ("float32",)
 TRAINED_RANGES = False
+QUANTIZERS: Mapping[str, tuple[str, ...]] = {TENSORFLOW: ("sparsity",), AI_EDGE: ("keep_float",)}
 
 
-def configure(converter: Any, io: str, calibration: Calibration | None) -> None:
+def configure(converter: Any, settings: Settings, calibration: Calibration | None) -> None:
     import tensorflow as tf
 
     # Without `optimizations` the supported type alone gives a float32 file.

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tflbuild import data
-from tflbuild.conversion import Lowered, bind, give_ranks, make_converter, run_converter
+from tflbuild import asked, data, quantizing
+from tflbuild.conversion import Lowered, bind, give_ranks, make_converter
 from tflbuild.errors import TaskError
 from tflbuild.optimizations import QUANTIZATIONS
+from tflbuild.optimizations.base import TENSORFLOW, Settings
 from tflbuild.stages import lower
 from tflbuild.stages.base import Request
 
@@ -50,12 +51,12 @@ def run(request: Request) -> None:
             )
             for index, signature in enumerate(lowered.signatures)
         ]  # fmt: skip
-    converter = make_converter(lowered)
     calibration = _generator(lowered, samples) if samples else None
-    quantization.configure(converter, params["io"], calibration)
-    raw = run_converter(converter)
-    released = finish(lowered, raw)
-    report = check(released, lowered, params)
+    converted = quantizing.convert(
+        lambda: make_converter(lowered), quantization, Settings.of(params), calibration
+    )
+    released = finish(lowered, converted.data)
+    report = check(released, lowered, params, converted)
     report["route"] = "saved_model" if not lowered.frozen else "frozen"
     report["entry"] = lowered.entry
     report["size"] = len(released)
@@ -103,31 +104,19 @@ def finish(lowered: Lowered, raw: bytes) -> bytes:
     return bytes(rewrite(give_ranks(raw, lowered, interfaces), interfaces=interfaces))
 
 
-def check(released: bytes, lowered: Lowered, params: Any) -> dict[str, Any]:
+def check(
+    released: bytes, lowered: Lowered, params: Any, converted: asked.Converted
+) -> dict[str, Any]:
     """You got what you asked for: else TaskError, before anything is released."""
-    from tflbuild.tflite.checks import (
-        quantization_effect,
-        quantization_problems,
-        weightless_variables,
-    )
     from tflbuild.tflite.read import buffer_alignment_problems, read_model
 
     model = read_model(released)
-    problems = [*buffer_alignment_problems(released), *weightless_variables(model)]
+    verified = asked.verify(model, params, lowered.interface, TENSORFLOW, converted.kept)
+    verified.problems.extend(buffer_alignment_problems(released))
     for signature in lowered.signatures:
-        problems += interface_problems(model, signature)
-        problems += quantization_problems(
-            model,
-            params["quantize"],
-            params["io"],
-            {entry["name"]: entry["dtype"] for entry in signature["inputs"]},
-            {entry["name"]: entry["dtype"] for entry in signature["outputs"]},
-            signature["signature"],
-        )
-    problems = list(dict.fromkeys(problems))
-    if problems:
-        raise TaskError("the converted file is not what was asked for: " + "; ".join(problems[:4]))
-    return {"quantization": quantization_effect(model, params["quantize"]), "warnings": []}
+        verified.problems.extend(interface_problems(model, signature))
+    warnings = [*converted.warnings, *verified.or_fail().warnings]
+    return {**verified.report, "warnings": warnings}
 
 
 def interface_problems(model: Any, interface: Any) -> list[str]:

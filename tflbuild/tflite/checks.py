@@ -7,18 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from .cost import FLOATS, compute_rule, op_input
-from .read import Op, Subgraph, Tensor, TfliteModel
+from .effect import by_signature
+from .read import Op, Subgraph, TfliteModel
+from .weights import MIN_ELEMENTS, QUANTIZED, Weight, weights_of
 
-QUANTIZED = frozenset({"int2", "int4", "uint4", "int8", "uint8"})
-# The converter's default `minimum elements for weights` of dynamic range quantization
-# (tensorflow/compiler/mlir/lite/quantization/common/quantization_lib/quantization_config.h).
-MIN_ELEMENTS = 1024
-# Operators that look up rows of a weight: quantized like weights, but they compute nothing.
-_LOOKUPS = {"EMBEDDING_LOOKUP": 1, "GATHER": 0}
 _FULL_INTEGER = {"int8": "int8", "qat": "int8", "int16x8": "int16"}  # quantize: activations
 
 Variable = tuple[str, str]  # (container, shared_name)
@@ -113,41 +108,6 @@ def _ops(model: TfliteModel, name: str) -> Iterator[tuple[Subgraph, Op]]:
                 yield graph, op
 
 
-@dataclass(frozen=True)
-class _Weight:
-    tensor: Tensor
-    op: str
-
-
-def _weights(model: TfliteModel) -> list[_Weight]:
-    """Constant weights of compute operators and look-ups, seen through DEQUANTIZE; data once."""
-    found: dict[tuple[int, int], _Weight] = {}
-    for graph in model.subgraphs:
-        stored = {
-            op.outputs[0]: op.inputs[0]
-            for op in graph.ops
-            if op.name in ("DEQUANTIZE", "DENSIFY") and op.inputs and op.outputs
-        }
-        for op in graph.ops:
-            rule = compute_rule(op)
-            slots = rule.weights if rule else (_LOOKUPS[op.name],) if op.name in _LOOKUPS else ()
-            for slot in slots:
-                tensor = op_input(graph, op, slot)
-                for _ in range(2):  # DENSIFY, then DEQUANTIZE
-                    if tensor and not tensor.is_constant:
-                        index = stored.get(tensor.index, -1)
-                        tensor = graph.tensors[index] if index >= 0 else None
-                if (
-                    tensor
-                    and tensor.is_constant
-                    and (tensor.dtype in FLOATS or tensor.quantization)
-                ):
-                    found.setdefault(
-                        (tensor.buffer, tensor.external_buffer), _Weight(tensor, op.name)
-                    )
-    return list(found.values())
-
-
 def _compute_dtypes(model: TfliteModel) -> Counter[str]:
     """Compute operators by the dtype of their activation."""
     counts: Counter[str] = Counter()
@@ -170,7 +130,7 @@ def quantization_effect(model: TfliteModel, quantize: str) -> dict[str, Any]:
         quantize: the manifest's value; returned for the report.
     """
     weights: dict[str, dict[str, int]] = {}
-    for weight in _weights(model):
+    for weight in weights_of(model):
         tensor = weight.tensor
         entry = weights.setdefault(tensor.dtype, {"tensors": 0, "elements": 0, "bytes": 0})
         entry["tensors"] += 1
@@ -193,29 +153,34 @@ def quantization_problems(
     source_inputs: Mapping[str, str] | None = None,
     source_outputs: Mapping[str, str] | None = None,
     signature: str | None = None,
+    io_output: str | None = None,
+    quantizer: str = "tensorflow",
 ) -> list[str]:
     """Where the file is not what `quantize` and `io` of the manifest ask for.
 
     Args:
         model: the converted file.
-        quantize: none, dynamic_range, float16, int8, int16x8 or qat.
+        quantize: none, dynamic_range, float16, int8, int16x8, qat, weight_only or recipe.
         io: float32, int8, uint8 or int16: what float inputs and outputs of the source become.
         source_inputs: dtypes by signature key (tensor name without signature) in the source;
             those that are not floating point must stay as they are. A missing key, or None:
             the file's own integer types without quantization are taken for the source's.
         source_outputs: the same for outputs.
         signature: only this one; None: all.
+        io_output: what float outputs become; None: `io`.
+        quantizer: tensorflow or ai-edge.
     """
+    types = {"input": io, "output": io_output or io}
     problems = [
-        *_io_problems(model, io, source_inputs or {}, source_outputs or {}, signature),
-        *_weight_problems(model, quantize),
+        *_io_problems(model, types, source_inputs or {}, source_outputs or {}, signature),
+        *_weight_problems(model, quantize, quantizer),
     ]
     return list(dict.fromkeys(problems))
 
 
 def _io_problems(
     model: TfliteModel,
-    io: str,
+    types: Mapping[str, str],
     source_inputs: Mapping[str, str],
     source_outputs: Mapping[str, str],
     signature: str | None,
@@ -237,6 +202,7 @@ def _io_problems(
         )
     ]
     for graph, what, pairs, source in sides:
+        io = types[what]
         for name, index in pairs:
             tensor = model.subgraphs[graph].tensors[index]
             plain = tensor.dtype not in FLOATS and tensor.quantization is None
@@ -248,13 +214,13 @@ def _io_problems(
                 yield f"{what} '{name}' is {tensor.dtype}, io asks for {io}"
 
 
-def _weight_problems(model: TfliteModel, quantize: str) -> Iterator[str]:
-    weights = _weights(model)
+def _weight_problems(model: TfliteModel, quantize: str, quantizer: str) -> Iterator[str]:
+    weights = weights_of(model)
     narrow = [w for w in weights if w.tensor.dtype in QUANTIZED]
     half = [w for w in weights if w.tensor.dtype in ("float16", "bfloat16")]
     wide = [w for w in weights if w.tensor.dtype == "float32"]
     integer = {t: n for t, n in _compute_dtypes(model).items() if t not in FLOATS}
-    if quantize not in _FULL_INTEGER and integer:
+    if quantize not in _FULL_INTEGER and quantize != "recipe" and integer:
         has = ", ".join(f"{n} {dtype}" for dtype, n in sorted(integer.items()))
         yield (
             f"compute operators have integer activations ({has}) although quantize is {quantize}; "
@@ -268,16 +234,21 @@ def _weight_problems(model: TfliteModel, quantize: str) -> Iterator[str]:
             )
     elif quantize == "float16" and not half and wide:
         yield f"no weight is float16; {len(wide)} are float32"
-    elif quantize == "dynamic_range" and not narrow:
-        yield _dynamic_range_reason(wide + half)
+    elif quantize in ("dynamic_range", "weight_only") and not narrow:
+        yield _no_weight_reason(quantize, quantizer, wide + half)
+    elif quantize == "recipe" and not (narrow or half or integer):
+        yield "no rule of the recipe quantized anything"
     elif quantize in _FULL_INTEGER:
         yield from _integer_problems(model, quantize, weights, narrow)
 
 
-def _dynamic_range_reason(floats: list[_Weight]) -> str:
+def _no_weight_reason(quantize: str, quantizer: str, floats: list[Weight]) -> str:
     largest = max((w.tensor.elements for w in floats), default=0)
     if not floats:
         why = "the model has no constant weights"
+    elif quantizer != "tensorflow":
+        kinds = ", ".join(sorted({w.op for w in floats}))
+        why = f"ai-edge-quantizer does not quantize the weights of {kinds} this way"
     elif largest < MIN_ELEMENTS:
         why = (
             f"all {len(floats)} weights have fewer than {MIN_ELEMENTS:,} elements "
@@ -285,21 +256,27 @@ def _dynamic_range_reason(floats: list[_Weight]) -> str:
         )
     else:
         why = f"the converter left all {len(floats)} weights in float"
-    return f"dynamic_range quantized no weight: {why}; use quantize: int8, float16 or none"
+    return f"{quantize} quantized no weight: {why}; use quantize: int8, float16 or none"
 
 
 def _integer_problems(
-    model: TfliteModel, quantize: str, weights: list[_Weight], narrow: list[_Weight]
+    model: TfliteModel, quantize: str, weights: list[Weight], narrow: list[Weight]
 ) -> Iterator[str]:
+    """One signature that calibration left out stays float among others that are quantized."""
     activation = _FULL_INTEGER[quantize]
-    compute = _compute_dtypes(model)
     wanted = {"int8", "uint8"} if activation == "int8" else {activation}
-    if compute:
-        if not any(compute[dtype] for dtype in wanted):
-            has = ", ".join(f"{n} {dtype}" for dtype, n in sorted(compute.items()))
-            yield f"{quantize} left no compute operator with {activation} activations ({has})"
-    elif not any(_quantized_outputs(model, wanted)):
-        yield f"{quantize} left no operator with {activation} activations"
+    parts = by_signature(model)
+    for name, _, part in parts:
+        where = f" in signature '{name}'" if len(parts) > 1 else ""
+        if compute := _compute_dtypes(part):
+            if not any(compute[dtype] for dtype in wanted):
+                has = ", ".join(f"{n} {dtype}" for dtype, n in sorted(compute.items()))
+                yield (
+                    f"{quantize} left no compute operator with {activation} activations"
+                    f"{where} ({has})"
+                )
+        elif len(parts) == 1 and not any(_quantized_outputs(part, wanted)):
+            yield f"{quantize} left no operator with {activation} activations"
     if weights and not narrow:
         yield f"{quantize} left no int8 weight; {len(weights)} are float"
 

@@ -57,6 +57,7 @@ class Tensor:
     is_variable: bool
     quantization: Quantization | None
     external_buffer: int = 0  # id of data in another file; 0: none
+    sparse: bool = False  # only some of its elements are stored
 
     @property
     def is_constant(self) -> bool:

@@ -229,6 +229,7 @@ def _tensor(
         is_variable=bool(table.number(5, "?")),
         quantization=_quantization(table.table(4)),
         external_buffer=outside,
+        sparse=sparsity is not None,
     )
 
 

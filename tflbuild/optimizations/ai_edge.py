@@ -1,0 +1,105 @@
+"""ai-edge-quantizer: from the manifest's words to its recipe, a list of plain dicts.
+
+A rule: {regex, op, quantize, weights, granularity, algorithm}. Of the rules that match an
+operator and that it has kernels for, the last one counts. What may be combined is the package's
+own policy (`ai_edge_quantizer/default_policy.py`), so far as it can be told without a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Rule = Mapping[str, Any]
+
+EVERY = "*"
+BITS = {"int8": 8, "int4": 4}
+BLOCKS = ("blockwise_32", "blockwise_64", "blockwise_128", "blockwise_256")
+ALGORITHMS = {
+    "min_max": "min_max_uniform_quantize",
+    "mse": "MSE",
+    "octav": "OCTAV",
+    "gptq": "GPTQ",
+}
+NO_QUANTIZE = "no_quantize"
+# The types of inputs and outputs, by `quantize`; any other: float32 alone.
+IO = {
+    "int8": ("float32", "int8"),
+    "int16x8": ("float32", "int16"),
+    "recipe": ("float32", "int8", "int16"),
+}
+_ACTIVATIONS = {"int8": 8, "int16x8": 16}
+INSTALL = "pip install 'tflbuild[ai-edge]'"
+
+
+def calibrates(rules: Iterable[Rule]) -> bool:
+    """Whether these rules need calibration data."""
+    return any(
+        rule.get("quantize") in _ACTIVATIONS or rule.get("algorithm") == "gptq" for rule in rules
+    )
+
+
+def rule_problem(rule: Rule) -> tuple[str, str]:
+    """(key, why) where the values of a rule can never work together; ("", "")."""
+    quantize, weights = rule.get("quantize", "dynamic_range"), rule.get("weights", "int8")
+    granularity = rule.get("granularity", "channelwise")
+    for key in ("weights", "granularity", "algorithm"):
+        if key in rule and quantize in ("none", "float16"):
+            return key, f"{key} has no effect with quantize: {quantize}; remove it"
+    if quantize == "int16x8" and weights != "int8":
+        return "weights", "int16x8 has int8 weights; remove it"
+    if granularity in BLOCKS and (quantize, weights) != ("dynamic_range", "int4"):
+        return (
+            "granularity",
+            f"granularity: {granularity} needs quantize: dynamic_range and weights: int4",
+        )
+    return "", ""
+
+
+def recipe(rules: Iterable[Rule], io: str) -> list[dict[str, Any]]:
+    """The package's recipe: an entry for each rule, then what `io` asks for."""
+    rules = list(rules)
+    found = [_entry(rule) for rule in rules]
+    if io == "float32" and any(rule.get("quantize") in _ACTIVATIONS for rule in rules):
+        found += [keep(".*", op) for op in ("INPUT", "OUTPUT")]
+    return found
+
+
+def in_order(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Entries of which the last that fits counts. The package sorts them by regex, so that one
+    with an earlier regex would come before what stands above it: a comment makes each unique."""
+    return [{**entry, "regex": f"{entry['regex']}(?#{n})"} for n, entry in enumerate(entries)]
+
+
+def keep(regex: str, op: str = EVERY) -> dict[str, Any]:
+    """The entry that leaves operators float."""
+    return {"regex": regex, "operation": op, "algorithm_key": NO_QUANTIZE}
+
+
+def _entry(rule: Rule) -> dict[str, Any]:
+    quantize = rule.get("quantize", "dynamic_range")
+    regex, op = rule.get("regex", ".*"), rule.get("op", EVERY)
+    if quantize == "none":
+        return keep(regex, op)
+    weights: dict[str, Any] = {
+        "num_bits": 16 if quantize == "float16" else BITS[rule.get("weights", "int8")],
+        "symmetric": True,
+        "granularity": rule.get("granularity", "channelwise").upper(),
+        "dtype": "FLOAT" if quantize == "float16" else "INT",
+    }
+    integer = quantize not in ("weight_only", "float16")
+    config: dict[str, Any] = {
+        "weight_tensor_config": weights,
+        "compute_precision": "INTEGER" if integer else "FLOAT",
+        "explicit_dequantize": not integer,
+        "skip_checks": False,
+    }
+    if (bits := _ACTIVATIONS.get(quantize)) is not None:
+        config["activation_tensor_config"] = {
+            "num_bits": bits,
+            "symmetric": bits == 16,  # what LiteRT's kernels take
+            "granularity": "TENSORWISE",
+            "dtype": "INT",
+        }
+    key = "float_casting" if quantize == "float16" else ALGORITHMS[rule.get("algorithm", "min_max")]
+    return {"regex": regex, "operation": op, "algorithm_key": key, "op_config": config}

@@ -1,0 +1,295 @@
+"""quantize: a float `.tflite` file and a recipe become one quantized file, without TensorFlow.
+
+The tasks `convert:M:O` of `quantizer: ai-edge`. It takes any float file with a signature for
+each entry of `interface.json`, wherever the file came from, and leaves what convert leaves:
+`model.tflite` and `convert.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tflbuild import asked, data, quantizing
+from tflbuild.errors import TaskError, one_line
+from tflbuild.optimizations import ai_edge
+from tflbuild.optimizations.base import AI_EDGE
+from tflbuild.stages.base import Request
+
+if TYPE_CHECKING:
+    from tflbuild.tflite.read import Op, Subgraph, TfliteModel
+
+VERSION = 1
+MODULES: tuple[str, ...] = ("ai_edge_quantizer", "numpy", "flatbuffers", "ai_edge_litert")
+ZYGOTE = "lite"
+
+NOT_REPRESENTATIVE = "calibrated on random data, which is not representative"
+
+
+def run(request: Request) -> None:
+    from tflbuild.tflite.read import buffer_alignment_problems, read_model
+
+    params = request.params
+    source = request.inputs["float.tflite"].read_bytes()
+    interface = request.read_json("interface.json")
+    model = read_model(source)
+    check_source(model, interface)
+    load_package()
+    kept, floats = kept_operators(model, params.get("keep_float", ()))
+    if "recipe.json" in request.inputs:
+        entries = read_recipe(request.inputs["recipe.json"].read_bytes())
+    else:
+        entries = ai_edge.recipe(params["rules"], params["io"])
+    try:
+        check_rules(model, entries, floats, params["rules"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise TaskError(
+            f"ai-edge-quantizer refuses the recipe: {one_line(error)}", key=_RECIPE
+        ) from error
+    entries = ai_edge.in_order([*entries, *(entry for own in floats.values() for entry in own)])
+    samples = None
+    if "calibration" in params:
+        samples = {
+            signature["signature"]: data.load(
+                params["calibration"][index], request.files(f"calibration.{index}"),
+                signature["inputs"], "calibration",
+            )
+            for index, signature in enumerate(interface["signatures"])
+        }  # fmt: skip
+    raw = quantized(source, entries, interface, samples)
+    places = quantizing.kept_operators(read_model(raw), kept)
+    released = finish(raw, interface)
+    verified = asked.verify(read_model(released), params, interface, AI_EDGE, places)
+    verified.problems.extend(buffer_alignment_problems(released))
+    report = {**verified.or_fail().report, "warnings": list(verified.warnings)}
+    report |= {"route": "float file", "entry": AI_EDGE, "size": len(released)}
+    report["size_ratio"] = round(len(released) / len(source), 4)
+    report["recipe"] = entries
+    for name, loaded in (samples or {}).items():
+        report.setdefault("calibration", []).append({
+            "signature": name,
+            "samples": loaded.count,
+            "representative": loaded.representative,
+            "ranges": loaded.ranges(),
+        })  # fmt: skip
+        report["warnings"] += loaded.warnings
+        if not loaded.representative:
+            report["warnings"].append(NOT_REPRESENTATIVE)
+    if len(released) >= len(source):
+        report["warnings"].append(
+            f"the quantized file is not smaller than the float one ({len(released):,} and"
+            f" {len(source):,} bytes)"
+        )
+    (request.out / "model.tflite").write_bytes(released)
+    request.write_json("convert.json", report)
+
+
+def check_source(model: TfliteModel, interface: Mapping[str, Any]) -> None:
+    """Raises TaskError for a file that cannot be quantized here."""
+    from tflbuild.tflite.weights import weights_of
+
+    if interface.get("quantization_aware"):
+        raise TaskError(
+            "the graph holds ranges of quantization-aware training, which quantizer: ai-edge does"
+            " not take: write quantizer: tensorflow and quantize: qat",
+            key="optimization.quantizer",
+        )
+    have = [signature.key for signature in model.signatures]
+    for signature in interface["signatures"]:
+        if signature["signature"] not in have:
+            raise TaskError(f"the float file has no signature {signature['signature']!r}: {have}")
+    narrow = [w for w in weights_of(model) if w.tensor.dtype not in ("float32", "float64")]
+    if narrow:
+        raise TaskError(
+            f"the file is quantized already (weight {narrow[0].tensor.name!r} is"
+            f" {narrow[0].tensor.dtype}): release it as it is, with quantize: none, or begin with"
+            " its float model",
+            key="optimization.quantize",
+        )
+    foreign = sorted({op.name for g in model.subgraphs for op in g.ops if op.kind != "builtin"})
+    if foreign:
+        raise TaskError(
+            f"quantizer: ai-edge takes files of builtin operators, and this one has {foreign};"
+            " write quantizer: tensorflow",
+            key="optimization.quantizer",
+        )
+
+
+def load_package() -> Any:
+    """The quantizer's module. Raises TaskError with the command that installs it."""
+    try:
+        from ai_edge_quantizer import quantizer
+    except ImportError as error:
+        if getattr(error, "name", "") not in ("ai_edge_quantizer", "ai_edge_quantizer.quantizer"):
+            raise TaskError(f"ai-edge-quantizer cannot be imported: {one_line(error)}") from error
+        raise TaskError(
+            f"quantizer: ai-edge needs the package ai-edge-quantizer: {ai_edge.INSTALL}",
+            key="optimization.quantizer",
+        ) from error
+    return quantizer
+
+
+def read_recipe(content: bytes) -> list[dict[str, Any]]:
+    """A recipe in the package's own form. Raises TaskError when it is something else."""
+    try:
+        entries = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise TaskError(f"the recipe is not JSON: {one_line(error)}", key=_RECIPE) from error
+    if not isinstance(entries, list) or not entries:
+        raise TaskError("the recipe is not a list of entries", key=_RECIPE)
+    for number, entry in enumerate(entries):
+        wrong = None
+        if not isinstance(entry, dict):
+            wrong = "is not a mapping"
+        elif missing := sorted({"regex", "operation", "algorithm_key"} - set(entry)):
+            wrong = f"has no {', '.join(missing)}"
+        elif entry["algorithm_key"] != ai_edge.NO_QUANTIZE and "op_config" not in entry:
+            wrong = "has no op_config"
+        elif not all(isinstance(entry[k], str) for k in ("regex", "operation", "algorithm_key")):
+            wrong = "has a regex, operation or algorithm_key that is not text"
+        else:
+            try:
+                re.compile(entry["regex"])
+            except (re.error, RecursionError, OverflowError) as error:
+                wrong = f"has the regex {entry['regex'][:100]!r}: {error}"
+        if wrong:
+            raise TaskError(f"recipe: entry {number} {wrong}", key=_RECIPE)
+    return entries
+
+
+_RECIPE = "optimization.recipe"
+
+
+def kept_operators(
+    model: TfliteModel, patterns: Sequence[str]
+) -> tuple[dict[tuple[int, str], str], dict[str, list[dict[str, Any]]]]:
+    """The operators that `keep_float` names, and the recipe's entries for each name."""
+    from tflbuild.tflite import names
+    from tflbuild.tflite.effect import output_name
+
+    kept: dict[tuple[int, str], str] = {}
+    entries: dict[str, list[dict[str, Any]]] = {}
+    for pattern, found in names.find(model, patterns).items():
+        quantizing.check_found(pattern, found, model)
+        kept |= {(graph.index, output_name(graph, op)): op.name for graph, op in found}
+        entries[pattern] = [ai_edge.keep(f"^{re.escape(scope(*which))}") for which in found]
+    return kept, entries
+
+
+def scope(graph: Subgraph, op: Op) -> str:
+    """What the package matches regular expressions with: the names of outputs, each with a `;`."""
+    return "".join(f"{graph.tensors[index].name};" for index in op.outputs if index >= 0)
+
+
+def quantized(
+    source: bytes,
+    entries: list[dict[str, Any]],
+    interface: Mapping[str, Any],
+    samples: Mapping[str, data.Samples] | None,
+) -> bytes:
+    """The package's bytes. Raises TaskError."""
+    module = load_package()
+    try:
+        quantizer = module.Quantizer(source, entries)
+        needed = quantizer.need_calibration
+    except Exception as error:  # the package raises whatever it likes
+        raise TaskError(f"ai-edge-quantizer refuses the recipe: {one_line(error)}") from error
+    if needed and samples is None:
+        raise TaskError(
+            "the recipe quantizes activations, and that needs data.calibration", key=_RECIPE
+        )
+    calibration = None
+    try:
+        if needed and samples is not None:
+            calibration = calibrated(source, entries, interface, samples)
+        result = quantizer.quantize(
+            calibration, enable_progress_bar=False, enable_progress_report=False
+        )
+    except (TaskError, MemoryError):
+        raise
+    except Exception as error:
+        raise TaskError(f"ai-edge-quantizer failed: {one_line(error)}") from error
+    return bytes(result.quantized_model)
+
+
+def calibrated(
+    source: bytes,
+    entries: list[dict[str, Any]],
+    interface: Mapping[str, Any],
+    samples: Mapping[str, data.Samples],
+) -> Any:
+    """Ranges of all tensors: from the smallest to the largest value, as TensorFlow's calibration
+    has them. The package's own default, a moving average of both, cuts off what is rare and
+    depends on the order of samples (DS-CNN in int8: 12 dB, with all values 22 dB)."""
+    from ai_edge_quantizer import calibrator, recipe_manager
+    from ai_edge_quantizer.utils import qsv_utils
+
+    manager = recipe_manager.RecipeManager()
+    manager.load_quantization_recipe(entries)
+    statistics = any(entry["algorithm_key"] in ("GPTQ", "OSCAR") for entry in entries)
+    own = {} if statistics else {"qsv_update_func": qsv_utils.min_max_update}
+    run = calibrator.Calibrator(source, num_threads=1, **own)
+    run.calibrate(
+        {
+            # A list of views: the package walks over it twice.
+            key: list(data.batches(samples[key], signature["inputs"], size=1))
+            for signature in interface["signatures"]
+            for key in [signature["signature"]]
+        },
+        manager,
+    )
+    return run.get_model_qsvs()
+
+
+def decisions(model: TfliteModel, entries: list[dict[str, Any]]) -> list[Any]:
+    """What becomes of each operator under a recipe, as the package itself decides."""
+    from ai_edge_quantizer import recipe_manager
+    from ai_edge_quantizer.utils.tfl_flatbuffer_utils import TFL_OP_CODE_TO_NAME
+
+    from tflbuild.tflite.names import operators
+
+    manager = recipe_manager.RecipeManager()
+    manager.load_quantization_recipe(ai_edge.in_order(entries))
+    return [
+        manager.get_quantization_configs(TFL_OP_CODE_TO_NAME[op.code], scope(graph, op))
+        for graph, op in operators(model)
+        if op.code in TFL_OP_CODE_TO_NAME
+    ]
+
+
+def check_rules(
+    model: TfliteModel,
+    entries: list[dict[str, Any]],
+    kept: Mapping[str, list[dict[str, Any]]],
+    rules: Sequence[Mapping[str, str]],
+) -> None:
+    """Raises TaskError for a rule of the manifest that decides nothing, and for a name in
+    `keep_float` that would stay float anyway."""
+    before = decisions(model, entries)
+    for number, rule in enumerate(rules if len(rules) > 1 else ()):
+        if decisions(model, entries[:number] + entries[number + 1 :]) == before:
+            raise TaskError(
+                f"recipe: rule {number + 1} ({dict(rule)}) has no effect on this model: no"
+                " operator matches it and takes it, or rules below decide; remove it",
+                key=_RECIPE,
+            )
+    for pattern, own in kept.items():
+        if decisions(model, entries + own) == before:
+            raise TaskError(
+                f"keep_float: {pattern!r} has no effect: what it names stays float anyway;"
+                " remove it",
+                key="optimization.keep_float",
+            )
+
+
+def finish(raw: bytes, interface: Mapping[str, Any]) -> bytes:
+    """The package's bytes with aligned buffers and our names and order."""
+    from tflbuild.tflite.read import read_model
+    from tflbuild.tflite.signature import interface_of
+    from tflbuild.tflite.write import rewrite
+
+    model = read_model(raw)
+    interfaces = [interface_of(model, s["signature"]) for s in interface["signatures"]]
+    return bytes(rewrite(raw, interfaces=interfaces))
