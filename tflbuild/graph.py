@@ -391,12 +391,11 @@ def conversion_step(
     if optimization.quantizer != AI_EDGE:
         if optimization.calibrates:
             ports += (Port(f"evaluate:{model.name}", ("calibration.json",)),)
-        adopted = FORMATS[model.source.format].LOWERED == TFLITE
-        does = "adopt" if adopted else "convert"
+        action = "adopt" if FORMATS[model.source.format].LOWERED == TFLITE else "convert"
         return Step(
-            task, "convert", model, optimization, modules=STAGES[does].MODULES,
+            task, "convert", model, optimization, modules=STAGES[action].MODULES,
             params=params, files=files, ports=(_lowered(model.name), *ports), gates=gates,
-            request=_retry(model, source), action=does,
+            request=_retry(model, source), action=action,
         )  # fmt: skip
     params["rules"] = [dict(rule) for rule in optimization.rules]
     if optimization.recipe_file is not None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 STAGES = (
     "data", "lower", "reference", "evaluate", "convert", "quantize", "compat", "validate",
+    "lower_file", "reference_arrays", "measure", "adopt",
 )  # fmt: skip
 KEPT = Path(__file__).with_name("stage_closures.json")
 

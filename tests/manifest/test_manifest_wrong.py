@@ -91,8 +91,18 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
     ),
     "quantized file": (
         HEAD + "  m:\n    source: {format: tflite, path: models/m.tflite}\n"
-        "    optimizations: {a: {quantize: float16, quantizer: tensorflow}}\n",
-        "5:55", "quantizer: tensorflow cannot quantize what is a .tflite file already",
+        "    optimizations: {a: {quantize: qat}}\n",
+        "5:35", "`quantizer: ai-edge` cannot work with quantize: qat; write quantize: ",
+    ),
+    "converter of a file": (
+        HEAD + "  m:\n    source: {format: tflite, path: models/m.tflite}\n"
+        "    optimizations: {a: {quantize: dynamic_range, quantizer: tensorflow}}\n",
+        "5:61", "takes no file, which a tflite source is; write quantizer: ai-edge",
+    ),
+    "settings of a file": (
+        HEAD + "  m:\n    source: {format: tflite, path: models/m.tflite}\n"
+        "    optimizations: {a: {sparsity: true}}\n",
+        "5:25", "'sparsity' has no effect: a tflite source with quantize: none is released as it",
     ),
     "weights for a program": (
         HEAD + "  m: {source: {format: pytorch, path: models/m.pth}, optimizations: {a: {}}}\n",

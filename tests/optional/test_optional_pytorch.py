@@ -19,7 +19,8 @@ defaults: {optimizations: {float32: {}}}
 models:
   net:
     source: {format: pytorch, path: net.pt2}
-    data: {test: {npz: net.npz}}
+    data: {test: {npz: net.npz}, calibration: {npz: net.npz}}
+    optimizations: {float32: {}, int8: {quantize: int8, io: int8}}
   ordered:
     source: {format: pytorch, path: net.pt2}
     inputs: {scale: {shape: [1, 1]}, image: {shape: [1, 3, 8, 8]}}
@@ -136,6 +137,8 @@ def test_a_program_is_released_with_its_names(workspace: WorkspaceFolder) -> Non
     assert order == ["serving_default_scale:0", "serving_default_image:0"]
     order = [entry["name"] for entry in runner.get_output_details()]
     assert order == ["serving_default_probability:0", "serving_default_logits:0"]
+    int8 = Interpreter(model_content=files["litert/net-int8.tflite"])
+    assert {e["dtype"] for e in int8.get_input_details()} == {np.int8}
     plain = Interpreter(model_content=files["litert/plain-float32.tflite"]).get_signature_runner()
     assert {k: v.tolist() for k, v in plain(x=np.ones((1, 4), np.float32)).items()} == {
         "left": [[2, 2, 2, 2]], "right": [4],

@@ -178,13 +178,49 @@ def test_ops_that_no_target_takes_stop_at_evaluate(
     assert not workspace.dist()
 
 
-def test_no_other_quantize_yet(workspace: WorkspaceFolder) -> None:
-    manifest = HEAD + model("m").replace("asis: {}", "q: {quantize: dynamic_range}")
-    workspace.write(manifest, {"m.tflite": signed("one")})
-    with pytest.raises(
-        TflbuildError, match=r":5:35: quantize: dynamic_range of a source of format"
-    ):
-        workspace.build()
+def dense_file(dtype: int = TYPE.FLOAT32) -> bytes:
+    """y = x @ W.T, with a weight that is large enough to be quantized."""
+    maker = Maker()
+    graph = maker.graph()
+    x, y = graph.tensor("x", (1, 64)), graph.tensor("y", (1, 32))
+    w = graph.weight("w", (32, 64), dtype)
+    graph.op(s.BuiltinOperator.FULLY_CONNECTED, [x, w, -1], [y], s.FullyConnectedOptionsT())
+    graph.io([x], [y])
+    return maker.pack()
+
+
+def test_a_float_file_is_quantized_again_without_tensorflow(workspace: WorkspaceFolder) -> None:
+    pytest.importorskip("ai_edge_quantizer")
+    optimizations = "{asis: {}, small: {quantize: dynamic_range}, int8: {quantize: int8, io: int8}}"
+    data = "data: {calibration: {npy: x.npy}}"
+    workspace.write(
+        HEAD + model("m", more=data).replace("{asis: {}}", optimizations),
+        {
+            "m.tflite": dense_file(),
+            "x.npy": np.random.default_rng(0).normal(0, 1, (32, 64)).astype(np.float32),
+        },
+    )
+    result = workspace.build(keep_going=True)
+    failures = [(t.task, t.reason) for t in result.tasks if t.outcome == "failed"]
+    failures += [(n, f.message) for n, v in result.gates.items() for f in v.failures]
+    assert not failures
+    files = workspace.dist()
+    sizes = {n: len(files[f"litert/m-{n}.tflite"]) for n in ("asis", "small", "int8")}
+    assert sizes["small"] < sizes["asis"] / 2
+    (entry,) = Interpreter(model_content=files["litert/m-int8.tflite"]).get_input_details()
+    assert (entry["name"], entry["dtype"]) == ("serving_default_x:0", np.int8)
+
+
+def test_a_quantized_file_is_not_quantized_again(workspace: WorkspaceFolder) -> None:
+    pytest.importorskip("ai_edge_quantizer")
+    manifest = HEAD + model("m").replace("asis: {}", "asis: {}, q: {quantize: dynamic_range}")
+    workspace.write(manifest, {"m.tflite": dense_file(TYPE.INT8)})
+    reasons = {t.task: t.reason for t in workspace.build(keep_going=True).tasks if t.reason}
+    assert re.search(
+        r"^tflbuild.yaml:5:\d+: the file is quantized already \(weight 'w' is int8\): release it",
+        reasons["convert:m:q"],
+    )
+    assert "litert/m-asis.tflite" in workspace.dist()
 
 
 def test_more_than_a_file_can_hold(workspace: WorkspaceFolder) -> None:

@@ -45,6 +45,7 @@ def build_optimization(
     converter = builder.converter(quantize, quantizer)
     if converter:
         settings["converter"] = converter
+    builder.check_as_it_is(quantize, settings)
     recipe = get(entry, "recipe")
     recipe_file: str | None = None
     rules: tuple[Mapping[str, str], ...] = ()
@@ -76,11 +77,13 @@ class _Builder:
         """The values of `quantize` and `quantizer`; a problem where they do not go together."""
         given = text(get(self.entry, "quantize"))
         recipe = get(self.entry, "recipe")
-        quantizer = text(get(self.entry, "quantizer")) or self._usual(given)
-        if quantizer == TENSORFLOW and self._is_file() and given not in (None, "none"):
+        written = text(get(self.entry, "quantizer"))
+        by_file = self.file_format() and (recipe is not None or given not in (None, "none"))
+        quantizer = written or (AI_EDGE if by_file else TENSORFLOW)
+        if by_file and quantizer == TENSORFLOW:
             self.model.problem(
-                f"quantizer: {TENSORFLOW} cannot quantize what is a .tflite file already; write"
-                f" quantizer: {AI_EDGE}, or leave it out",
+                f"TensorFlow's converter takes no file, which a {self.file_format()} source is;"
+                f" write quantizer: {AI_EDGE}",
                 get(self.entry, "quantizer"),
             )
         if recipe is not None and quantizer == AI_EDGE:
@@ -106,15 +109,20 @@ class _Builder:
             quantizer = next(iter(able))
         return quantize, quantizer
 
-    def _is_file(self) -> bool:
-        """What lowers to a file is not TensorFlow's converter's to quantize."""
-        form = FORMATS.get(text(get(self.model.tree, "source", "format")) or "")
-        return form is not None and form.LOWERED == TFLITE
+    def file_format(self) -> str:
+        """The source's format where it is a file, which no converter takes; else ""."""
+        name = text(get(self.model.tree, "source", "format")) or ""
+        return name if name in FORMATS and FORMATS[name].LOWERED == TFLITE else ""
 
-    def _usual(self, quantize: str | None) -> str:
-        """The quantizer where none is written."""
-        wanted = get(self.entry, "recipe") is not None or quantize not in (None, "none")
-        return AI_EDGE if wanted and self._is_file() else TENSORFLOW
+    def check_as_it_is(self, quantize: str, settings: Mapping[str, Any]) -> None:
+        """A file that is not quantized is released as it is: nothing else has an effect."""
+        if self.file_format() and quantize == "none":
+            for key in settings:
+                self.model.key_problem(
+                    f"{key!r} has no effect: a {self.file_format()} source with quantize: none is"
+                    " released as it is",
+                    get(self.entry, key),
+                )
 
     def check_io(self, key: str, value: str, quantize: str, quantizer: str) -> None:
         able = self.io_types(quantize, quantizer)

@@ -91,6 +91,8 @@ def run(request: Request) -> None:
 
 def check_source(model: TfliteModel, interface: Mapping[str, Any]) -> None:
     """Raises TaskError for a file that cannot be quantized here."""
+    from tflbuild.tflite.weights import weights_of
+
     if interface.get("quantization_aware"):
         raise TaskError(
             "the graph holds ranges of quantization-aware training, which quantizer: ai-edge does"
@@ -101,6 +103,14 @@ def check_source(model: TfliteModel, interface: Mapping[str, Any]) -> None:
     for signature in interface["signatures"]:
         if signature["signature"] not in have:
             raise TaskError(f"the float file has no signature {signature['signature']!r}: {have}")
+    narrow = [w for w in weights_of(model) if w.tensor.dtype not in ("float32", "float64")]
+    if narrow:
+        raise TaskError(
+            f"the file is quantized already (weight {narrow[0].tensor.name!r} is"
+            f" {narrow[0].tensor.dtype}): release it as it is, with quantize: none, or begin with"
+            " its float model",
+            key="optimization.quantize",
+        )
     foreign = sorted({op.name for g in model.subgraphs for op in g.ops if op.kind != "builtin"})
     if foreign:
         raise TaskError(
