@@ -6,24 +6,39 @@ lower:M ─► evaluate:M ┄► convert:M:O ─┬─► validate:M:O ┄┐
                                       └─► compat:M:O@T ┄┴► release:M:O@T
 ─► data edge (the input's digest enters the key)   ┄► gate ("did it pass", never in a key)
 ```
+
+Before lower and reference comes fetch:M or generate:M, where the source is made.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tflbuild.errors import ManifestError
+from tflbuild.making import making, member_of
 from tflbuild.manifest.model import Data, FileData, Model, Optimization, RandomData, Workspace
 from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.sources import FORMATS
-from tflbuild.stages import compat, convert, evaluate, lower, reference, validate
+from tflbuild.sources.made import OUTPUT
+from tflbuild.stages import (
+    compat,
+    convert,
+    evaluate,
+    fetch,
+    generate,
+    lower,
+    reference,
+    validate,
+)
 from tflbuild.targets import RUNTIMES
 
 STAGES = {
+    "fetch": fetch,
+    "generate": generate,
     "lower": lower,
     "reference": reference,
     "evaluate": evaluate,
@@ -31,7 +46,10 @@ STAGES = {
     "compat": compat,
     "validate": validate,
 }
-ORDER = ("lower", "reference", "evaluate", "convert", "compat", "validate", "release")
+ORDER = (
+    "fetch", "generate", "lower", "reference", "evaluate", "convert", "compat", "validate",
+    "release",
+)  # fmt: skip
 
 # Outputs that are never byte-stable: who reads one is keyed by its producer's key instead.
 UNSTABLE = frozenset({"saved_model.tar"})
@@ -140,19 +158,21 @@ def build_graph(workspace: Workspace, models: Iterable[Model]) -> Graph:
 
 
 def model_steps(workspace: Workspace, model: Model) -> list[Step]:
-    """All tasks of one model: 3 and, for each optimization, 2 and 2 for each target."""
+    """All tasks of one model: 3 and, for each optimization, 2 and 2 for each target; before them
+    the one that makes the source, if one does."""
     name = model.name
     source = lowering_inputs(workspace.root, model)
     test_params, test_files = test_data(model)
-    steps = [
+    steps = making_steps(workspace.root, model)
+    steps += [
         Step(f"lower:{name}", "lower", model, modules=lower.MODULES + source.modules,
              params=source.params, files=source.files, folders=source.folders,
-             request=source.request),
+             ports=source.ports, request=source.request),
         Step(f"reference:{name}", "reference", model,
              modules=reference.MODULES + source.modules,
              params={**source.params, "test": test_params},
              files={**source.files, **test_files}, folders=source.folders,
-             request=source.request),
+             ports=source.ports, request=source.request),
         Step(f"evaluate:{name}", "evaluate", model, modules=evaluate.MODULES,
              ports=(_lowered(name),), request=_retry(source),
              report=report_of(f"evaluate:{name}")),
@@ -160,6 +180,28 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
     for optimization in model.optimizations:
         steps += optimization_steps(workspace, model, optimization, source, test_params, test_files)
     return steps
+
+
+def making_steps(root: Path, model: Model) -> list[Step]:
+    """The task that makes a model's source; none for one that lies in the workspace."""
+    stage = model.source.made
+    if not stage:
+        return []
+    made = making(root, model)
+    modules = STAGES[stage].MODULES + made.modules
+    return [Step(f"{stage}:{model.name}", stage, model, params=made.params, files=made.files,
+                 folders=made.folders, modules=modules, request=made.request)]  # fmt: skip
+
+
+def relisted(root: Path, step: Step) -> bool:
+    """Whether the files of a source, or of what makes it, are others than when `step` was made.
+    Raises what `lowering_inputs` raises."""
+    if not step.folders:
+        return False
+    making = step.stage == step.model.source.made
+    now = (making_steps(root, step.model)[0] if making else lowering_inputs(root, step.model)).files
+    listed = {n: p for n, p in step.files.items() if n.startswith(("source/", generate.INPUT))}
+    return dict(now) != listed
 
 
 def _lowered(name: str) -> Port:
@@ -175,14 +217,24 @@ class SourceInputs:
     folders: tuple[str, ...]
     modules: tuple[str, ...]
     request: Mapping[str, Any]
+    ports: tuple[Port, ...] = ()  # what makes it, where something does
 
 
 def lowering_inputs(root: Path, model: Model) -> SourceInputs:
     """Parameters and files of a model's source. Raises OSError when it cannot be listed,
     ManifestError or UsageError for symbolic links that lead elsewhere."""
     source, form = model.source, FORMATS[model.source.format]
-    listed, folders = form.files(root / source.path)
     params: dict[str, Any] = {"format": source.format}
+    request: dict[str, Any] = {"inputs": {"source": source.path}}
+    ports: tuple[Port, ...] = ()
+    listed: Sequence[tuple[str, Path]] = ()
+    folders: Sequence[Path] = ()
+    if source.made:
+        params["member"] = member_of(model)
+        ports = (Port(f"{source.made}:{model.name}", (OUTPUT,)),)
+        request = {"retry_ports": ports}
+    else:
+        listed, folders = form.files(root / source.path)
     if source.signature is not None:
         params["signature"] = source.signature
     if source.tags:
@@ -208,7 +260,8 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
         files={f"source/{name}": relative(path) for name, path in listed},
         folders=tuple(relative(folder) for folder in folders),
         modules=form.MODULES,
-        request={"inputs": {"source": source.path}},
+        request=request,
+        ports=ports,
     )  # fmt: skip
 
 

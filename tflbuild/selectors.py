@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tflbuild.errors import UsageError
 from tflbuild.graph import ORDER, Graph, artifacts_of, model_steps, parity_data
+from tflbuild.making import generate_files
 from tflbuild.manifest.model import FileData, Model, Workspace
 
 
@@ -125,7 +126,8 @@ def _path(
         # Positions name a manifest relative to the current folder, or else to the root.
         declared_in = {os.path.realpath(base / model.position.file)
                        for base in (cwd, workspace.root)}  # fmt: skip
-        if full in declared_in or any(_related(path, other) for other in _reads(model)):
+        reads = _reads(workspace.root, model)
+        if full in declared_in or any(_related(path, other) for other in reads):
             found.append((model, final_tasks(workspace, model, until)))
             continue
         tasks = [
@@ -138,8 +140,10 @@ def _path(
     return found
 
 
-def _reads(model: Model) -> list[str]:
-    paths = [model.source.path]
+def _reads(root: Path, model: Model) -> list[str]:
+    paths = [] if model.source.made else [model.source.path]
+    if model.source.generate is not None:
+        paths += generate_files(root, model.source.generate)[0]
     for data in (model.calibration, parity_data(model)):
         if isinstance(data, FileData):
             paths += [data.npz] if data.npz else []

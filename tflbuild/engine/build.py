@@ -139,7 +139,8 @@ def _nothing_to_do(
         return False
     base = str(root)
     return (
-        record.same_manifests(base, manifest.name)
+        record.same_variables()
+        and record.same_manifests(base, manifest.name)
         and unchanged(base, record.outputs)
         and record.clean_models(base).issuperset(record.names)
     )
@@ -208,6 +209,7 @@ def _slow(
     from tflbuild.engine.summary import blockers, summary_path, write_summary
     from tflbuild.engine.workers import Workers
     from tflbuild.graph import artifacts_of, build_graph
+    from tflbuild.making import variable_digests, variables_of
     from tflbuild.manifest.load import load_workspace, section_digest
     from tflbuild.manifest.root import MANIFEST, stray_manifest
     from tflbuild.selectors import forced_tasks, select
@@ -223,10 +225,14 @@ def _slow(
         listen(Note(stray))
     selection = select(workspace, options.selectors, options.until, options.cwd)
     folders = Folders(
-        f"{workspace.build_dir}/reports", f"{workspace.build_dir}/logs", workspace.dist_dir
-    )
+        f"{workspace.build_dir}/reports", f"{workspace.build_dir}/logs", workspace.dist_dir,
+        f"{workspace.build_dir}/generated",
+    )  # fmt: skip
+    fresh.variables = variable_digests(variables_of(workspace.models))
     sections = {
-        model.name: f"{section_digest(model, workspace)} {folders}" for model in workspace.models
+        model.name: f"{section_digest(model, workspace)} {folders}"
+        f" {variable_digests(variables_of([model]))}"
+        for model in workspace.models
     }
 
     store = Store(private / "store")
@@ -338,17 +344,21 @@ def _entries(
 ) -> list[Entry] | None:
     """The entries of one model; None when its source is not what the graph was built from, or
     an output is not what the build left."""
+    from tflbuild.engine.shown import shown_paths
     from tflbuild.errors import TaskError
-    from tflbuild.graph import lowering_inputs
+    from tflbuild.graph import relisted
 
     files: dict[str, Entry] = {}
     base = str(root)
     for step in steps:
-        if step.stage == "lower":
+        if step.stage in ("lower", "generate"):
             for folder in step.folders:
                 files[folder] = entry(base, folder)
-            if lowering_inputs(root, step.model).files != step.files:
+            if relisted(root, step):
                 return None
+        if step.stage == "generate":
+            for path in shown_paths(f"{workspace.build_dir}/generated", step.model.name):
+                files[path] = entry(base, path)
         for path in step.files.values():
             seen = digests.seen(path)
             if seen is None:

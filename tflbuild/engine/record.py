@@ -47,6 +47,7 @@ class Record:
     manifests: list[Entry] = field(default_factory=list)  # and folders that globs listed
     outputs: list[Entry] = field(default_factory=list)  # index files and the summary
     names: list[str] = field(default_factory=list)  # all models of the manifests
+    variables: dict[str, str | None] = field(default_factory=dict)  # declared ones: digests
     models: dict[str, ModelRecord] = field(default_factory=dict)
 
     @classmethod
@@ -70,6 +71,7 @@ class Record:
             all(isinstance(it, list) for it in [*lists, *(m.entries for m in models)])
             and all(isinstance(name, str) for name in self.names)
             and all(type(m.tasks) is int for m in models)
+            and isinstance(self.variables, dict)
         )
 
     def dump(self) -> bytes:
@@ -82,6 +84,7 @@ class Record:
             "manifests": self.manifests,
             "outputs": self.outputs,
             "names": self.names,
+            "variables": self.variables,
             "models": {n: [m.section, m.tasks, m.entries] for n, m in self.models.items()},
         }
         return json.dumps(raw, separators=(",", ":")).encode()
@@ -89,6 +92,14 @@ class Record:
     def same_place(self) -> bool:
         """Same interpreter, same packages, same tflbuild."""
         return self.place == place() and unchanged("/", self.common)
+
+    def same_variables(self) -> bool:
+        """The user's variables that models declare are as they were."""
+        if not self.variables:
+            return True
+        from tflbuild.making import variable_digests
+
+        return self.variables == variable_digests(self.variables)
 
     def same_manifests(self, root: str, manifest: str) -> bool:
         return (

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from tflbuild.errors import ManifestError
+from tflbuild.manifest import made
 from tflbuild.manifest.context import ModelNodes
 from tflbuild.manifest.model import Source
 from tflbuild.manifest.nodes import entries, get, strings, text
 from tflbuild.manifest.yamlfile import Node, describe
 from tflbuild.sources import FORMATS
 from tflbuild.sources.base import Format
+
+MAIN_FILE = "saved_model.pb"  # of a folder; the others are looked at when they are read
 
 
 def build_source(model: ModelNodes) -> Source:
@@ -23,11 +27,13 @@ def build_source(model: ModelNodes) -> Source:
         model.key_problem(f"model {model.name!r} has no `{missing}`; write `{example}`", source)
         return Source("")
     form = FORMATS[name]
+    keys = (*form.KEYS, *(made.KEYS if "path" in form.KEYS else ()))
     for key, given in entries(get(model.own, "source")).items():
-        if key != "format" and key not in form.KEYS and given.value is not None:
+        if key != "format" and key not in keys and given.value is not None:
             model.key_problem(f"{key!r} has no effect with format {name}; remove it", given)
+    base = made.build_made(model, source, form) if "path" in form.KEYS else None
     main = form.KEYS[0]
-    if get(source, main) is None:
+    if base is None and get(source, main) is None:
         example = f"source: {{format: {name}, {main}: {form.EXAMPLE}}}"
         model.key_problem(f"model {model.name!r} has no `source.{main}`; write `{example}`", source)
         return Source(name)
@@ -37,9 +43,11 @@ def build_source(model: ModelNodes) -> Source:
         return get(source, key) if key in form.KEYS else None
 
     path = taken("path")
-    return Source(
-        name,
-        path="" if path is None else _path(model, path, form),
+    if base is None:
+        base = Source("", path="" if path is None else _path(model, path, form))
+    return replace(
+        base,
+        format=name,
         signature=text(taken("signature")),
         tags=strings(taken("tags")),
     )
@@ -52,6 +60,7 @@ def _path(model: ModelNodes, node: Node, form: Format) -> str:
         path = paths.absolute(node)
         if not os.path.exists(path):
             raise paths.missing(node, path, "folder" if form.FOLDER else "file")
+        paths.refuse_pointer(node, os.path.join(path, MAIN_FILE) if os.path.isdir(path) else path)
         if problem := form.problem(path, describe(node.value)):
             raise ManifestError(problem, node.position)
         return paths.relative(path)

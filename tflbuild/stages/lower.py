@@ -20,6 +20,7 @@ from tflbuild.errors import TaskError, one_line
 from tflbuild.frozen import all_nodes, freeze, has_fake_quant, input_key, output_key
 from tflbuild.sources import FORMATS
 from tflbuild.sources.base import Loaded, Signature
+from tflbuild.sources.made import source_path
 from tflbuild.stages.base import Request
 
 VERSION = 2
@@ -58,7 +59,8 @@ def run(request: Request) -> None:
 def load_source(request: Request) -> Loaded:
     """Load the source by its own framework. Raises TaskError."""
     params = request.params["source"]
-    loaded = FORMATS[params["format"]].load(request.inputs["source"], params)
+    form = FORMATS[params["format"]]
+    loaded = form.load(source_path(request.inputs, request.out.parent, params, form), params)
     for signature in loaded.signatures:
         check_signature(signature, request.params["pins"])
     return loaded
