@@ -15,7 +15,9 @@ from functools import cache
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
-STAGES = ("lower", "reference", "evaluate", "convert", "compat", "validate")
+STAGES = (
+    "fetch", "generate", "lower", "reference", "evaluate", "convert", "compat", "validate",
+)  # fmt: skip
 KEPT = Path(__file__).with_name("stage_closures.json")
 
 

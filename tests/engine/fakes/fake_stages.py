@@ -18,6 +18,8 @@ from types import ModuleType
 from typing import Any
 
 from tflbuild.errors import TaskError
+from tflbuild.sources import FORMATS
+from tflbuild.sources.made import source_path
 from tflbuild.stages.base import ConversionFailed, Request
 
 
@@ -49,7 +51,9 @@ def suffer(stage: str, asked: dict[str, Any], request: Request) -> None:
 
 
 def source(request: Request) -> dict[str, Any]:
-    path = request.inputs["source"]
+    params = request.params["source"]
+    form = FORMATS[params["format"]]
+    path = source_path(request.inputs, request.out.parent, params, form)
     return json.loads((path / "saved_model.pb" if path.is_dir() else path).read_text())
 
 
