@@ -25,25 +25,25 @@ def is_lfs_pointer(path: str) -> bool:
 
 
 def lfs_problem(path: str, shown: str) -> str:
-    """The sentence for a file that is a pointer, with the remedy; "" for any other file."""
+    """The sentence for a file that is a pointer, with the remedy; "" for any other file. `shown`:
+    its path relative to the workspace root."""
     if not is_lfs_pointer(path):
         return ""
-    name = os.path.relpath(os.path.realpath(path), _repository(path))
+    repository = _repository(path)
+    name = os.path.relpath(os.path.realpath(path), repository) if repository else shown
     return f"{shown} is a Git LFS pointer, not the file itself; run: git lfs pull --include " + (
         shlex.quote(name)
     )
 
 
-def _repository(path: str) -> str:
+def _repository(path: str) -> str | None:
     """The folder of the repository that holds a file, which LFS patterns are relative to."""
-    at = folder = os.path.dirname(os.path.realpath(path))
-    while True:
-        if os.path.exists(os.path.join(at, ".git")):
-            return at
-        above = os.path.dirname(at)
-        if above == at:
-            return folder
-        at = above
+    at = os.path.dirname(os.path.realpath(path))
+    while not os.path.exists(os.path.join(at, ".git")):
+        at, below = os.path.dirname(at), at
+        if at == below:
+            return None
+    return at
 
 
 def dvc_hint(path: str, root: str, base: str) -> str:
