@@ -7,6 +7,8 @@ lower:M ─► evaluate:M ┄► convert:M:O ─┬─► validate:M:O ┄┐
 data:M:calibration ─────►┘            └─► compat:M:O@T ┄┴► release:M:O@T
 ─► data edge (the input's digest enters the key)   ┄► gate ("did it pass", never in a key)
 ```
+
+Before lower and reference comes fetch:M or generate:M, where the source is made.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from urllib.parse import quote
 from tflbuild.datasets import KINDS
 from tflbuild.datasets.base import WrongData
 from tflbuild.errors import ManifestError, Position
+from tflbuild.making import making, member_of
 from tflbuild.manifest.model import (
     Data,
     FileData,
@@ -37,11 +40,14 @@ from tflbuild.manifest.model import (
 from tflbuild.optimizations.base import AI_EDGE
 from tflbuild.sources import FORMATS
 from tflbuild.sources.base import TFLITE
+from tflbuild.sources.made import OUTPUT
 from tflbuild.stages import (
     adopt,
     compat,
     convert,
     evaluate,
+    fetch,
+    generate,
     lower,
     lower_file,
     measure,
@@ -55,6 +61,8 @@ from tflbuild.targets import RUNTIMES
 from tflbuild.usercode import code_inputs
 
 STAGES = {
+    "fetch": fetch,
+    "generate": generate,
     "data": data_stage,
     "lower": lower,
     "reference": reference,
@@ -70,7 +78,10 @@ STAGES = {
     "adopt": adopt,
     "quantize": quantize,  # the quantizer that works on the float file
 }
-ORDER = ("data", "lower", "reference", "evaluate", "convert", "compat", "validate", "release")
+ORDER = (
+    "fetch", "generate", "data", "lower", "reference", "evaluate", "convert", "compat", "validate",
+    "release",
+)  # fmt: skip
 
 # Outputs that are never byte-stable: who reads one is keyed by its producer's key instead.
 UNSTABLE = frozenset({"saved_model.tar"})
@@ -206,7 +217,7 @@ def build_graph(workspace: Workspace, models: Iterable[Model]) -> Graph:
 
 def model_steps(workspace: Workspace, model: Model) -> list[Step]:
     """All tasks of one model: 3 and, for each optimization, 2 and 2 for each target; one more for
-    data that is not arrays yet."""
+    data that is not arrays yet, and for a source that is made first."""
     name = model.name
     source = lowering_inputs(workspace.root, model)
     test_params, test_files = data_inputs("test", [parity_data(s) for s in model.signatures])
@@ -216,15 +227,17 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
         lowering, evaluation = ("lower_file", "measure")
     running = "reference_arrays" if form.RUNS_ALONE else "reference"
     steps = [
+        *making_steps(workspace.root, model),
         *data_steps(workspace.root, model),
         Step(f"lower:{name}", "lower", model, modules=STAGES[lowering].MODULES + source.modules,
              params=source.params, files=source.files, folders=source.folders,
-             request=source.request, action=lowering),
+             ports=source.ports, request=source.request, action=lowering),
         Step(f"reference:{name}", "reference", model,
              modules=STAGES[running].MODULES + source.modules,
              params={**source.params, "test": test_params, "sequences": sequences(model)},
              files={**source.files, **test_files}, folders=source.folders,
-             ports=data_ports("test", model), request=source.request, action=running),
+             ports=(*source.ports, *data_ports("test", model)), request=source.request,
+             action=running),
         Step(f"evaluate:{name}", "evaluate", model, modules=STAGES[evaluation].MODULES,
              ports=(_lowered(name),), request=_retry(model, source),
              report=report_of(f"evaluate:{name}"), action=evaluation),
@@ -232,6 +245,17 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
     for optimization in model.optimizations:
         steps += optimization_steps(workspace, model, optimization, source, test_params, test_files)
     return steps
+
+
+def making_steps(root: Path, model: Model) -> list[Step]:
+    """The task that makes a model's source; none for one that lies in the workspace."""
+    stage = model.source.made
+    if not stage:
+        return []
+    made = making(root, model)
+    modules = STAGES[stage].MODULES + made.modules
+    return [Step(f"{stage}:{model.name}", stage, model, params=made.params, files=made.files,
+                 folders=made.folders, modules=modules, request=made.request)]  # fmt: skip
 
 
 def _lowered(name: str) -> Port:
@@ -248,14 +272,24 @@ class SourceInputs:
     folders: tuple[str, ...]
     modules: tuple[str, ...]
     request: Mapping[str, Any]
+    ports: tuple[Port, ...] = ()  # what makes it, where something does
 
 
 def lowering_inputs(root: Path, model: Model) -> SourceInputs:
     """Parameters and files of a model's source. Raises OSError when it cannot be listed,
     ManifestError or UsageError for symbolic links that lead elsewhere."""
     source, form = model.source, FORMATS[model.source.format]
-    listed, folders = form.files(root / source.path) if source.path else ([], [])
     params: dict[str, Any] = {"format": source.format}
+    request: dict[str, Any] = {}
+    ports: tuple[Port, ...] = ()
+    listed: Sequence[tuple[str, Path]] = ()
+    folders: Sequence[Path] = ()
+    if source.made:
+        params["member"] = member_of(model)
+        ports = (Port(f"{source.made}:{model.name}", (OUTPUT,)),)
+        request = {"retry_ports": ports}
+    elif source.path:
+        listed, folders = form.files(root / source.path)
     if source.signatures:
         params["signatures"] = list(source.signatures)
     if source.tags:
@@ -289,7 +323,12 @@ def lowering_inputs(root: Path, model: Model) -> SourceInputs:
         files={**{f"source/{name}": relative(path) for name, path in listed}, **code.files},
         folders=(*(relative(folder) for folder in folders), *code.folders),
         modules=form.MODULES + code.modules,
-        request={"inputs": {"source": source.path, **code.inputs}, "env": code.environment},
+        request={
+            **request,
+            "inputs": {**({} if source.made else {"source": source.path}), **code.inputs},
+            "env": code.environment,
+        },
+        ports=ports,
     )  # fmt: skip
 
 
@@ -542,6 +581,8 @@ def plain(value: Any) -> Any:
 def still_listed(root: Path, step: Step) -> bool:
     """The files that make a source, or data, are the ones that they were when the graph was made.
     Raises OSError, ManifestError and UsageError."""
+    if step.stage == step.model.source.made:
+        return making_steps(root, step.model)[0].files == step.files
     if step.data is not None:
         try:
             listing = KINDS[data_kind(step.data)].listing(root, step.model, step.data)

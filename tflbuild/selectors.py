@@ -16,6 +16,7 @@ from pathlib import Path
 from tflbuild.datasets import KINDS
 from tflbuild.errors import UsageError
 from tflbuild.graph import ORDER, Graph, artifacts_of, data_kind, model_steps, parity_data
+from tflbuild.making import generate_files
 from tflbuild.manifest.model import FileData, Model, RandomData, Workspace
 from tflbuild.usercode import code_inputs
 
@@ -142,7 +143,10 @@ def _path(
 
 
 def _reads(root: Path, model: Model) -> list[str]:
-    paths = [model.source.path, *code_inputs(root, model).files.values()]
+    paths = [] if model.source.made else [model.source.path]
+    if model.source.generate is not None:
+        paths += generate_files(root, model.source.generate)[0]
+    paths += code_inputs(root, model).files.values()
     declared = [d for s in model.signatures for d in (s.calibration, parity_data(s))]
     for data in declared:
         if isinstance(data, FileData):

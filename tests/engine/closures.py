@@ -16,8 +16,8 @@ from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
 STAGES = (
-    "data", "lower", "reference", "evaluate", "convert", "quantize", "compat", "validate",
-    "lower_file", "reference_arrays", "measure", "adopt",
+    "fetch", "generate", "data", "lower", "reference", "evaluate", "convert", "quantize", "compat",
+    "validate", "lower_file", "reference_arrays", "measure", "adopt",
 )  # fmt: skip
 KEPT = Path(__file__).with_name("stage_closures.json")
 

@@ -31,6 +31,7 @@ def command(ctx: click.Context, /, **own: Any) -> int:
     from tflbuild.engine.build import PRIVATE
     from tflbuild.engine.lock import workspace_lock
     from tflbuild.engine.publish import INDEX, SUMS, index_is_ours
+    from tflbuild.engine.shown import forget
     from tflbuild.engine.state import State
     from tflbuild.graph import build_graph, report_of
     from tflbuild.manifest.load import load_workspace
@@ -57,8 +58,11 @@ def command(ctx: click.Context, /, **own: Any) -> int:
             report = report_of(task)
             if report is not None:
                 (build / "reports" / report).unlink(missing_ok=True)
+            if task.startswith("generate:"):
+                forget(build / "generated", task.partition(":")[2])
         (build / "reports" / "summary.json").unlink(missing_ok=True)
-        for folder in (build / "reports", build / "logs", root / workspace.dist_dir):
+        ours = (build / "reports", build / "logs", build / "generated")
+        for folder in (*ours, root / workspace.dist_dir):
             _remove_empty(folder)
         with contextlib.suppress(OSError):
             build.rmdir()

@@ -224,8 +224,9 @@ def _slow(
         listen(Note(stray))
     selection = select(workspace, options.selectors, options.until, options.cwd)
     folders = Folders(
-        f"{workspace.build_dir}/reports", f"{workspace.build_dir}/logs", workspace.dist_dir
-    )
+        f"{workspace.build_dir}/reports", f"{workspace.build_dir}/logs", workspace.dist_dir,
+        f"{workspace.build_dir}/generated",
+    )  # fmt: skip
     sections = {
         model.name: f"{section_digest(model, workspace)} {folders}" for model in workspace.models
     }
@@ -326,7 +327,7 @@ def _models(
         if all(result.passed(step.name) for step in steps):
             entries = _entries(root, workspace, steps, digests, released)
             if entries is not None:
-                variables = variables_now(steps[0].model.env)
+                variables = variables_now(steps[0].model.variables)
                 models[name] = ModelRecord(sections[name], len(steps), entries, variables)
     return models
 
@@ -340,17 +341,21 @@ def _entries(
 ) -> list[Entry] | None:
     """The entries of one model; None when its source is not what the graph was built from, or
     an output is not what the build left."""
+    from tflbuild.engine.shown import shown_paths
     from tflbuild.errors import TaskError
     from tflbuild.graph import still_listed
 
     files: dict[str, Entry] = {}
     base = str(root)
     for step in steps:
-        if step.stage in ("data", "lower"):
+        if step.stage in ("data", "lower", "generate"):
             for folder in step.folders:
                 files[folder] = entry(base, folder)
             if not still_listed(root, step):
                 return None
+        if step.stage == "generate":
+            for path in shown_paths(f"{workspace.build_dir}/generated", step.model.name):
+                files[path] = entry(base, path)
         for path in step.files.values():
             seen = digests.seen(path)
             if seen is None:

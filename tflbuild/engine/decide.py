@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from tflbuild.engine.files import FileDigests
 from tflbuild.engine.state import Outputs, State, TaskRow
-from tflbuild.graph import STAGES, UNSTABLE, Step
+from tflbuild.graph import STAGES, UNSTABLE, Port, Step
+from tflbuild.stages.generate import INPUT
 from tflbuild.store.keys import Action, Change, compare
 from tflbuild.store.local import Store
 from tflbuild.store.toolchain import Toolchain
@@ -139,11 +141,25 @@ def _input_name(step: Step, name: str) -> str:
         return name.partition("/")[2]
     if name.startswith("python/"):
         return name.removeprefix("python/")
+    if name.startswith(INPUT):  # of a command
+        return name.removeprefix(INPUT)
     for port in step.ports:
         output = name.removeprefix(port.prefix)
         if port.name_of(output) == name:
             return f"{output} of {port.task}"
     return name
+
+
+def retry_inputs(
+    store: Store, rows: Mapping[str, TaskRow], ports: Iterable[Port]
+) -> dict[str, tuple[str, str | None]]:
+    """What a retried conversion opens beyond its key: the source that a task made."""
+    return {
+        name: (str(store.path(digest)), digest)
+        for port in ports
+        for name, (digest, _) in rows[port.task].outputs.items()
+        if any(fnmatchcase(name, pattern) for pattern in port.outputs)
+    }
 
 
 def request_inputs(

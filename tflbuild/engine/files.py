@@ -73,9 +73,12 @@ class FileDigests:
         return value
 
     def _hash(self, path: str) -> str:
+        from tflbuild.pointers import lfs_problem
         from tflbuild.store.digest import file_digest
 
         try:
+            if problem := lfs_problem(str(self.root / path), path):
+                raise TaskError(problem)
             return file_digest(self.root / path)
         except OSError as error:
             raise TaskError(f"{path}: cannot be read: {error.strerror}") from error

@@ -18,7 +18,14 @@ from doit.control import TaskControl
 from doit.task import Task
 
 from tflbuild.engine import events
-from tflbuild.engine.decide import RESTORE, RUN, Decider, Decision, request_inputs
+from tflbuild.engine.decide import (
+    RESTORE,
+    RUN,
+    Decider,
+    Decision,
+    request_inputs,
+    retry_inputs,
+)
 from tflbuild.engine.events import (
     Counts,
     GateDone,
@@ -30,6 +37,7 @@ from tflbuild.engine.events import (
 from tflbuild.engine.files import Seen
 from tflbuild.engine.judge import Judge
 from tflbuild.engine.publish import move_away
+from tflbuild.engine.shown import show
 from tflbuild.engine.state import Outputs, Released
 from tflbuild.engine.workers import Ended, Job, Workers
 from tflbuild.errors import TaskError, TflbuildError
@@ -48,6 +56,7 @@ class Folders:
     reports: str
     logs: str
     dist: str
+    generated: str = "build/generated"
 
 
 @dataclass
@@ -285,17 +294,21 @@ class Runner:
     def _start(self, pending: Pending) -> None:
         step, decision = pending.step, pending.decision
         params = dict(decision.action.params)
+        params.update(step.request.get("params", {}))
+        inputs = request_inputs(
+            self.root, self.store, decision.inputs, step.request.get("inputs", {})
+        )
         if pending.retry:
             params.update(step.request["retry"])
+            ports = step.request.get("retry_ports", ())
+            inputs.update(retry_inputs(self.store, self.decider.rows, ports))
         job = self.workers.submit(
             step.name,
             STAGES[step.does].ZYGOTE,
             {
                 "stage": step.does,
                 "params": params,
-                "inputs": request_inputs(
-                    self.root, self.store, decision.inputs, step.request.get("inputs", {})
-                ),
+                "inputs": inputs,
                 "timeout": step.model.timeout,
                 "env": step.request.get("retry_env" if pending.retry else "env", {}),
                 "retry": pending.retry,
@@ -392,6 +405,8 @@ class Runner:
 
     def _judge(self, step: Step, outputs: Outputs) -> Verdict | None:
         """Measurement against manifest, and the report for people. Raises DamagedBlob."""
+        if step.stage == "generate":
+            show(self.root / self.folders.generated, self.store, step.model.name, outputs)
         judgement = self.judge(step, outputs)
         if judgement is None:
             return None

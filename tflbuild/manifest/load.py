@@ -11,6 +11,7 @@ from tflbuild.errors import ManifestError, Position
 from tflbuild.manifest.build import build_model
 from tflbuild.manifest.context import Context
 from tflbuild.manifest.digest import section_digest
+from tflbuild.manifest.extends import chain, layers
 from tflbuild.manifest.includes import expand, is_glob
 from tflbuild.manifest.merge import merge
 from tflbuild.manifest.model import Target, Workspace
@@ -113,6 +114,9 @@ class _Loader:
                 "no manifest of this workspace has `models`; write `models:` with a model in it",
                 Position(manifest, 1, 1),
             )
+        self.paths.skip = frozenset(
+            str(self.root / self.project[key]) for key in ("build_dir", "dist_dir")
+        )
         context = Context(
             self.paths, self.targets, frozenset({*self.targets, *self.target_places}), self.problems
         )
@@ -121,8 +125,8 @@ class _Loader:
             if declared.broken or declared.scope.tainted:
                 continue
             before = len(self.problems)
-            merged = merge(declared.scope.defaults, declared.node, self.problems)
-            if len(self.problems) > before:
+            merged = self._merged(name)
+            if merged is None or len(self.problems) > before:
                 continue  # what is missing now would be said a second time
             if (model := build_model(name, declared.node, merged, context)) is not None:
                 models.append(model)
@@ -142,6 +146,19 @@ class _Loader:
             manifests=tuple(self.manifests.values()),
             listed=tuple(sorted(self.paths.relative(folder) for folder in self.listed)),
         )
+
+    def _merged(self, name: str) -> Node | None:
+        """A model on top of what it extends and of `defaults`; None when some of it is wrong."""
+        names = chain(name, self.models, self.problems)
+        if names is None or any(
+            self.models[other].broken or self.models[other].scope.tainted for other in names
+        ):
+            return None
+        beneath: Node | None = None
+        *lower, own = layers(names, self.models)
+        for layer in lower:  # of most models just `defaults`, in which nothing is null any more
+            beneath = merge(beneath, layer, self.problems) if len(lower) > 1 else layer
+        return merge(beneath, own, self.problems)
 
     def _refuse_project(self, tree: Node) -> None:
         if (project := get(tree, "project")) is not None:
@@ -184,6 +201,12 @@ class _Loader:
     def _defaults(self, tree: Node, scope: _Scope, broken: bool, real: str) -> _Scope:
         chain = (*scope.chain, real)
         own = get(tree, "defaults")
+        if (extends := get(own, "extends")) is not None:
+            self.problems.add(
+                "`extends` belongs to a model; `defaults` are beneath all of them anyway",
+                extends.key_position,
+            )
+            broken = True
         if own is None or broken or scope.tainted:
             return _Scope(scope.defaults, scope.tainted or broken, chain)
         if own.value is None:

@@ -35,8 +35,33 @@ class ParamsRef:
 
 
 @dataclass(frozen=True)
+class Fetch:
+    """A source that is downloaded. `sha256` says what; the rest only how."""
+
+    url: str
+    sha256: str  # lower case
+    max_size: int  # bytes, of the download and of what an archive holds
+
+
+@dataclass(frozen=True)
+class Generate:
+    """A source that a command makes."""
+
+    command: str | tuple[str, ...]  # a line for the shell, or a program and its arguments
+    folder: str  # where it runs: that of its manifest
+    inputs: tuple[tuple[str, str], ...]  # (folder, path or glob in it)
+    skip: tuple[str, ...]  # folders that no glob enters
+    outputs: tuple[str, ...]  # relative to `folder`
+    env: tuple[str, ...] = ()  # variables of the user's that are passed on
+
+
+@dataclass(frozen=True)
 class Source:
-    """Where a model comes from. Which keys a format takes, its module in `sources` says."""
+    """Where a model comes from. Which keys a format takes, its module in `sources` says.
+
+    `path`: of a source that is made, the name within what is made: a member of the archive ("":
+    all of it, or the one file), or the output to load, relative to `generate.folder`.
+    """
 
     format: str
     path: str = ""
@@ -45,6 +70,13 @@ class Source:
     python: Code | None = None
     args: str = ""  # of `python`, as JSON
     params: ParamsRef | None = None
+    fetch: Fetch | None = None
+    generate: Generate | None = None
+
+    @property
+    def made(self) -> str:
+        """The stage that makes it before it is read; "" when it lies in the workspace."""
+        return "fetch" if self.fetch else "generate" if self.generate else ""
 
 
 @dataclass(frozen=True)
@@ -265,6 +297,12 @@ class Model:
     # Where the manifest says it; not part of what it says, so not compared.
     position: Position = field(default=Position("", 0, 0), compare=False)
     positions: dict[str, Position] = field(default_factory=dict, compare=False, hash=False)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The user's variables that have a say in what is built."""
+        made = self.source.generate.env if self.source.generate is not None else ()
+        return (*self.env, *made)
 
     def position_of(self, key: str) -> Position:
         """The place of a dotted key of this model ("source.path"), else the model's own.

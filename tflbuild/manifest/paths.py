@@ -8,6 +8,7 @@ from pathlib import Path
 from tflbuild.errors import ManifestError
 from tflbuild.manifest.problems import nearest
 from tflbuild.manifest.yamlfile import Node, describe
+from tflbuild.pointers import dvc_hint, lfs_problem
 
 
 class Paths:
@@ -15,6 +16,7 @@ class Paths:
 
     def __init__(self, root: Path, cwd: Path | None) -> None:
         self.root = str(root)
+        self.skip: frozenset[str] = frozenset()  # folders that tflbuild writes: no glob enters
         self._cwd = None if cwd is None else os.path.realpath(cwd)
         self._folders: dict[str, str] = {}
 
@@ -22,7 +24,7 @@ class Paths:
         """The manifest's name in positions; its values' paths resolve from here on."""
         cwd, base = self._cwd, self.root
         # From a subfolder `../tflbuild.yaml`: two files of one name must stay two, and findable.
-        if cwd is not None and (_is_under(manifest, cwd) or _is_under(cwd, self.root)):
+        if cwd is not None and (lies_in(manifest, cwd) or lies_in(cwd, self.root)):
             base = cwd
         label = os.path.relpath(manifest, base)
         self._folders[label] = os.path.dirname(manifest)
@@ -38,14 +40,14 @@ class Paths:
 
     def inside(self, path: str) -> bool:
         """Whether the path lies in the workspace, as written and with its symlinks resolved."""
-        return _is_under(path, self.root) and _is_under(os.path.realpath(path), self.root)
+        return lies_in(path, self.root) and lies_in(os.path.realpath(path), self.root)
 
     def absolute(self, node: Node) -> str:
         """The absolute path that a value means; ManifestError when it leaves the workspace."""
         text = str(node.value)
         path = os.path.normpath(os.path.join(self.folder_of(node), text))
         if not self.inside(path):
-            via = " (through a symlink)" if _is_under(path, self.root) else ""
+            via = " (through a symlink)" if lies_in(path, self.root) else ""
             raise ManifestError(
                 f"path {describe(text)} leaves the workspace{via}; bring what it names into the "
                 "root manifest's folder",
@@ -66,11 +68,20 @@ class Paths:
             )
         if not os.path.isfile(path):
             raise self.missing(node, path, "file")
+        self.refuse_pointer(node, path)
         return self.relative(path)
+
+    def refuse_pointer(self, node: Node, path: str) -> None:
+        """ManifestError for a file that only stands for its content."""
+        if problem := lfs_problem(path, self.relative(path)):
+            raise ManifestError(problem, node.position)
 
     def missing(self, node: Node, path: str, what: str) -> ManifestError:
         """The error for a path that is not there, with the nearest name in its folder."""
         folder, name = os.path.split(path)
+        base = self._cwd if self._cwd is not None and lies_in(self._cwd, self.root) else self.root
+        if hint := dvc_hint(path, self.root, base):
+            return ManifestError(f"no such {what}: {describe(node.value)}{hint}", node.position)
         try:
             hint = (
                 nearest(name, os.listdir(folder))
@@ -81,5 +92,6 @@ class Paths:
         return ManifestError(f"no such {what}: {describe(node.value)}{hint}", node.position)
 
 
-def _is_under(path: str, folder: str) -> bool:
+def lies_in(path: str, folder: str) -> bool:
+    """Whether a path is a folder's or of something in it; both are normal."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

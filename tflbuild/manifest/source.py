@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from tflbuild.errors import ManifestError
+from tflbuild.manifest import made
 from tflbuild.manifest.code import build_args, build_code
 from tflbuild.manifest.context import ModelNodes
 from tflbuild.manifest.model import ParamsRef, Source
@@ -12,6 +14,8 @@ from tflbuild.manifest.nodes import entries, get, strings, text
 from tflbuild.manifest.yamlfile import Node, describe
 from tflbuild.sources import FORMATS
 from tflbuild.sources.base import Format
+
+MAIN_FILE = "saved_model.pb"  # of a folder; the others are looked at when they are read
 
 
 def build_source(model: ModelNodes) -> Source:
@@ -24,9 +28,11 @@ def build_source(model: ModelNodes) -> Source:
         model.key_problem(f"model {model.name!r} has no `{missing}`; write `{example}`", source)
         return Source("")
     form = FORMATS[name]
+    keys = (*form.KEYS, *(made.KEYS if "path" in form.KEYS else ()))
     for key, given in entries(get(model.own, "source")).items():
-        if key != "format" and key not in form.KEYS and given.value is not None:
+        if key != "format" and key not in keys and given.value is not None:
             model.key_problem(f"{key!r} has no effect with format {name}; remove it", given)
+    base = made.build_made(model, source, form) if "path" in form.KEYS else None
     main = form.KEYS[0]
     given_keys = [k for k in ("path", "python") if k in form.KEYS and get(source, k) is not None]
     if len(given_keys) > 1:
@@ -34,7 +40,7 @@ def build_source(model: ModelNodes) -> Source:
             f"a {name} source is one of `path` and `python`; remove one", get(source, "python")
         )
         return Source(name)
-    if not given_keys:
+    if base is None and not given_keys:
         example = f"source: {{format: {name}, {main}: {form.EXAMPLE}}}"
         model.key_problem(f"model {model.name!r} has no `source.{main}`; write `{example}`", source)
         return Source(name)
@@ -46,9 +52,11 @@ def build_source(model: ModelNodes) -> Source:
     path, args, params = taken("path"), taken("args"), taken("params")
     if args is not None and params is not None and not isinstance(args.value, dict):
         model.problem("with `params`, args are keyword arguments: write a mapping", args)
-    return Source(
-        name,
-        path="" if path is None else _path(model, path, form),
+    if base is None:
+        base = Source("", path="" if path is None else _path(model, path, form))
+    return replace(
+        base,
+        format=name,
         signatures=_signatures(taken("signature"), taken("signatures")),
         tags=strings(taken("tags")),
         python=build_code(model, taken("python")),
@@ -87,6 +95,7 @@ def _path(model: ModelNodes, node: Node, form: Format) -> str:
         path = paths.absolute(node)
         if not os.path.exists(path):
             raise paths.missing(node, path, "folder" if form.FOLDER else "file")
+        paths.refuse_pointer(node, os.path.join(path, MAIN_FILE) if os.path.isdir(path) else path)
         if problem := form.problem(path, describe(node.value)):
             raise ManifestError(problem, node.position)
         return paths.relative(path)

@@ -22,6 +22,7 @@ from tflbuild.errors import TaskError, one_line
 from tflbuild.frozen import all_nodes, freeze, has_fake_quant, input_key, output_key
 from tflbuild.sources import FORMATS
 from tflbuild.sources.base import Loaded, Signature, no_signature
+from tflbuild.sources.made import source_path
 from tflbuild.stages.base import Request
 
 VERSION = 2
@@ -73,7 +74,8 @@ def load_source(request: Request) -> Loaded:
     params |= {key: asked[0][key] for key in ("input_order", "output_order")}
     if "code" in request.params:
         pyrun.enter(request.inputs, request.params["code"], request.out.parent)
-    loaded = FORMATS[params["format"]].load(request.inputs["source"], params)
+    form = FORMATS[params["format"]]
+    loaded = form.load(source_path(request.inputs, request.out.parent, params, form), params)
     chosen = loaded.signatures
     if asked[0]["name"] is None:
         if len(loaded.signatures) != 1:

@@ -20,6 +20,8 @@ from typing import Any
 
 from tflbuild import pyrun
 from tflbuild.errors import TaskError
+from tflbuild.sources import FORMATS
+from tflbuild.sources.made import source_path
 from tflbuild.stages.base import ConversionFailed, Request
 
 
@@ -56,7 +58,7 @@ def source(request: Request) -> dict[str, Any]:
         pyrun.enter(request.inputs, request.params["code"], request.out.parent)
         model: dict[str, Any] = pyrun.call_with(pyrun.function(asked["python"]), asked.get("args"))
         return model
-    path = request.inputs["source"]
+    path = source_path(request.inputs, request.out.parent, asked, FORMATS[asked["format"]])
     return json.loads((path / "saved_model.pb" if path.is_dir() else path).read_text())
 
 
