@@ -81,9 +81,10 @@ def closure(root: Path, codes: Sequence[Code], depends: Iterable[str] = ()) -> C
     for code in codes:
         search[code.base] = None
     search["."] = None
-    for folder in _from_sys_path(root):
+    path = tuple(worker_path())
+    for folder in _from_sys_path(root, path):
         search[folder] = None
-    finder = _Finder(str(root), tuple(search))
+    finder = _Finder(str(root), tuple(search), path)
     entries = []
     for code, (module, function) in zip(codes, places, strict=True):
         file = finder.entry(module, code.spec)
@@ -168,18 +169,29 @@ def _place(root: Path, code: Code, search: dict[str, None]) -> tuple[str, str]:
     return ".".join(reversed(parts)), function
 
 
-def _from_sys_path(root: Path) -> Iterator[str]:
+@lru_cache(maxsize=16)
+def _from_sys_path(root: Path, path: tuple[str, ...]) -> tuple[str, ...]:
     """Folders of the workspace that are on the module path: of packages installed editable."""
     package = str(Path(__file__).resolve().parents[1])
     prefixes = tuple(os.path.realpath(p) + os.sep for p in {sys.prefix, sys.base_prefix})
-    for folder in worker_path():
+    found = []
+    for folder in path:
         real = os.path.realpath(folder)
         if not real.startswith(str(root) + os.sep) or real == package:
             continue
         if real.startswith(prefixes) or _INSTALLED & set(real.split(os.sep)):
             continue
         if os.path.isdir(real):
-            yield _under(root, real)
+            found.append(_under(root, real))
+    return tuple(found)
+
+
+@lru_cache(maxsize=1024)
+def _installed(name: str, root: str, search: tuple[str, ...], path: tuple[str, ...]) -> bool:
+    """Whether a module or package is found beyond the folders of the workspace."""
+    elsewhere = [p for p in path if _under(root, os.path.realpath(p)) not in search]
+    spec = PathFinder.find_spec(name, elsewhere)
+    return spec is not None and spec.origin is not None
 
 
 @dataclass(frozen=True)
@@ -196,11 +208,13 @@ class _Finder:
 
     root: str
     search: tuple[str, ...]
+    path: tuple[str, ...]  # the module path of workers
     files: set[str] = field(default_factory=set)
     watched: set[str] = field(default_factory=set)  # paths looked for and absent
     external: set[str] = field(default_factory=set)
     found: dict[str, _Module | None] = field(default_factory=dict)  # by dotted name
     todo: list[_Module] = field(default_factory=list)
+    real: dict[str, str] = field(default_factory=dict)  # folders, with links resolved
 
     def entry(self, module: str, spec: str) -> str:
         """The file of a module that must be there."""
@@ -258,29 +272,34 @@ class _Finder:
             resolved = self._look(name, last, package.folders)
         self.found[name] = resolved
         if resolved is not None and resolved.file is not None and resolved.file not in self.files:
-            if _outside(self.root, os.path.join(self.root, resolved.file)):
+            if self._leaves(resolved.file):
                 raise ManifestError(f"{resolved.file} is a symbolic link that leaves the workspace")
             self.files.add(resolved.file)
         if resolved is not None and resolved.file is not None:
             self.todo.append(resolved)
         return resolved
 
+    def _leaves(self, file: str) -> bool:
+        """The file, or a folder on the way to it, is a link that leads out of the workspace."""
+        folder, _, _ = file.rpartition("/")
+        if folder not in self.real:
+            self.real[folder] = os.path.realpath(os.path.join(self.root, folder))
+        real, full = self.real[folder], os.path.join(self.root, file)
+        inside = real == self.root or real.startswith(self.root + os.sep)
+        return not inside or (os.path.islink(full) and _outside(self.root, full))
+
     def _top(self, name: str) -> _Module | None:
         resolved = self._look(name, name, self.search)
         if resolved is not None and resolved.file is not None:
             return resolved
         # A folder without __init__.py stands behind everything that is installed.
-        spec = PathFinder.find_spec(name, [p for p in worker_path() if not self._mine(p)])
-        if spec is not None and spec.origin is not None:
+        if _installed(name, self.root, self.search, self.path):
             self.external.add(name)
             return None
         if resolved is None:
             self.external.add(name)
             self.watched.update(_join(folder, name) for folder in self.search)
         return resolved
-
-    def _mine(self, folder: str) -> bool:
-        return _under(self.root, os.path.realpath(folder)) in self.search
 
     def _look(self, name: str, last: str, folders: Sequence[str]) -> _Module | None:
         """As Python looks: a package, else a module, in each folder; else all that are folders."""

@@ -27,7 +27,7 @@ def build_code(model: ModelNodes, node: Node | None) -> Code | None:
         return None
     paths = model.context.paths
     code = Code(node.value, paths.relative(paths.folder_of(node)))
-    _try(model, node, lambda: closure(Path(paths.root), [code]))
+    _try(model, node, code, lambda: closure(Path(paths.root), [code]))
     return code
 
 
@@ -54,7 +54,7 @@ def build_depends(model: ModelNodes, code: bool) -> tuple[str, ...]:
         pattern = paths.relative(os.path.normpath(os.path.join(paths.folder_of(item), text)))
         if pattern.split("/")[0] in ("..", ".tflbuild", ".git") or os.path.isabs(text):
             model.problem(f"{describe(text)} is no part of the workspace's own files", item)
-        elif _try(model, item, partial(depended, Path(paths.root), [pattern])):
+        elif _try(model, item, pattern, partial(depended, Path(paths.root), [pattern])):
             found.append(pattern)
     return tuple(sorted(found))
 
@@ -89,11 +89,16 @@ def _items(node: Node | None) -> list[Node]:
     return node.value if node is not None and isinstance(node.value, list) else []
 
 
-def _try(model: ModelNodes, node: Node, check: Callable[[], Any]) -> bool:
-    try:
-        check()
-    except ManifestError as error:
-        message = error.message.removeprefix("depends: ")
+def _try(model: ModelNodes, node: Node, asked: object, check: Callable[[], Any]) -> bool:
+    checked = model.context.checked
+    if asked not in checked:
+        try:
+            check()
+            checked[asked] = None
+        except ManifestError as error:
+            checked[asked] = error
+    problem = checked[asked]
+    if problem is not None:
+        message = problem.message.removeprefix("depends: ")
         model.context.problems.take(ManifestError(message, node.position))
-        return False
-    return True
+    return problem is None

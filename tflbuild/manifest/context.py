@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tflbuild.errors import ManifestError
 from tflbuild.manifest.model import Target
@@ -19,6 +19,8 @@ class Context:
     targets: dict[str, Target]
     known_targets: frozenset[str]  # also those that could not be built
     problems: Problems
+    # What was found out of code that many models name, by what was asked.
+    checked: dict[object, ManifestError | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
