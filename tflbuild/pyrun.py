@@ -184,6 +184,11 @@ def _below(folder: str, name: str) -> str:
     return name if folder == "." else f"{folder}/{name}"
 
 
+# Python's own finders, of modules and of packages' metadata, list the folders of the module path.
+_FINDERS = (
+    "<frozen importlib",
+    os.path.join(os.path.dirname(os.__file__), "importlib", "metadata"),
+)
 _looking = False  # the hook's own looks at folders are no affair of the user's code
 
 
@@ -198,8 +203,7 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
                 _mirror.wanted(args[0])
         elif event == "ctypes.dlopen":
             _mirror.wanted(args[0])
-        # Python's own path finder lists the folders of the module path.
-        elif not sys._getframe(1).f_code.co_filename.startswith("<frozen importlib"):
+        elif not sys._getframe(1).f_code.co_filename.startswith(_FINDERS):
             _mirror.listed(args[0])
     finally:
         _looking = False
