@@ -73,6 +73,7 @@ def verify(
             signature=signature["signature"],
             io_output=params.get("io_output"),
             quantizer=quantizer,
+            kept=names,
         )
     problems += _settings_problems(model, params)
     more, warnings = _float_operators(model, params, names)

@@ -69,15 +69,17 @@ def main() -> None:
     save(folder / "dead", dead, x=(1, 1024))
     save(folder / "dead_end", lambda x: {"y": tf.nn.relu(tf.matmul(x, dense) - 1e6)}, x=(1, 1024))
 
-    a, b = weights(32, 64), weights(48, 64)
-
-    def products(x: Any) -> Any:
-        """BATCH_MATMUL with two computed sides."""
-        left = tf.reshape(tf.matmul(x, a), (1, 8, 8))
-        return {"y": tf.matmul(left, tf.nn.relu(left))}
-
-    save(folder / "products", products, x=(1, 32))
-    del b
+    module = tf.Module()
+    wide, row = weights(64, 64), tf.TensorSpec
+    module.prefill = tf.function(
+        lambda x: {"y": tf.matmul(tf.nn.relu(tf.matmul(x, wide)), last)},
+        input_signature=[row((1, 64), tf.float32, name="x")],
+    )
+    module.decode = tf.function(
+        lambda z: {"w": tf.matmul(z, last)}, input_signature=[row((1, 64), tf.float32, name="z")]
+    )
+    both = {"prefill": module.prefill, "decode": module.decode}
+    tf.saved_model.save(module, str(folder / "two"), signatures=both)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,15 @@ models:
   trained:
     source: {format: saved_model, path: trained}
     optimizations: {w8: {quantizer: ai-edge, quantize: weight_only}}
+  two:
+    source: {format: saved_model, path: two, signatures: {prefill: {}, decode: {}}}
+    data:
+      signatures:
+        prefill: {calibration: {npz: prefill.npz}, test: {npz: prefill.npz}}
+        decode: {calibration: {npz: decode.npz}, test: {npz: decode.npz}}
+    optimizations:
+      int8: {quantizer: ai-edge, quantize: int8, io: int8}
+      keep: {quantizer: ai-edge, quantize: int8, keep_float: ["*decode*"]}
   uncalibrated:
     source: {format: saved_model, path: plain}
     optimizations: {written: {quantizer: ai-edge, recipe: static.json}}
@@ -104,8 +113,11 @@ def built(pool: ZygotePool, tmp_path_factory: pytest.TempPathFactory) -> Built:
     folder = WorkspaceFolder(tmp_path_factory.mktemp("ai_edge"), pool)
     quant_models.make(folder.root)
     image = np.random.default_rng(0).normal(size=(40, 8, 8, 1)).astype("float32")
+    row = np.random.default_rng(1).normal(size=(40, 64)).astype("float32")
     files = {
         "image.npz": {"x": image},
+        "prefill.npz": {"x": row},
+        "decode.npz": {"z": row * 3},
         "recipe.json": json.dumps([ENTRY]),
         "static.json": json.dumps([STATIC]),
         "damaged.json": "[{",
@@ -185,6 +197,25 @@ def test_kept_operators_stay_float(built: Built) -> None:
     assert types(model) == {"CONV_2D": "float32", "FULLY_CONNECTED": "int8", "io": "int8"}
     told = folder.report("plain/keep/validate.json")["conversion"]["quantization"]
     assert [weight["why"] for weight in told["float_weights"]] == ["keep_float"]
+
+
+@installed
+@convert
+def test_each_signature_has_its_own_ranges(built: Built) -> None:
+    """Calibrated by signature; one may stay float when it is asked to."""
+    model = file_of(built, "two-int8")
+    scales = {}
+    for signature in model.signatures:
+        ((_, index),) = signature.inputs
+        found = model.subgraphs[signature.subgraph].tensors[index].quantization
+        assert found is not None
+        scales[signature.key] = found.scale[0]
+    assert scales["decode"] == pytest.approx(3 * scales["prefill"], rel=1e-3)
+    told = built[0].report("two/keep/validate.json")["conversion"]["quantization"]["signatures"]
+    assert {entry["signature"]: entry["operators"] for entry in told} == {
+        "prefill": 1.0, "decode": 0.0,
+    }  # fmt: skip
+    file_of(built, "two-keep")
 
 
 @installed

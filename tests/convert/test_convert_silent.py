@@ -218,7 +218,8 @@ def test_weightless_variables_are_seen_in_any_file() -> None:
         maker = make.variables(initialized=initialized)
         main = maker.model.subgraphs[0]
         maker.signature("s", {"x": main.inputs[0]}, {"y": main.outputs[0]})
-        found = asked.verify(read_model(maker.pack()), params, interface, "tensorflow")
+        sides = {"signatures": [interface]}
+        found = asked.verify(read_model(maker.pack()), params, sides, "tensorflow")
         assert len(found.problems) == wrong
 
 

@@ -6,7 +6,7 @@ Each check takes a file as `read_model` gives it and returns a list of problems,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from .cost import FLOATS, compute_rule, op_input
@@ -108,11 +108,13 @@ def _ops(model: TfliteModel, name: str) -> Iterator[tuple[Subgraph, Op]]:
                 yield graph, op
 
 
-def _compute_dtypes(model: TfliteModel) -> Counter[str]:
-    """Compute operators by the dtype of their activation."""
+def _compute_dtypes(model: TfliteModel, but: Collection[tuple[int, int]] = ()) -> Counter[str]:
+    """Compute operators by the dtype of their activation; `but` those that shall stay float."""
     counts: Counter[str] = Counter()
     for graph in model.subgraphs:
         for op in graph.ops:
+            if (graph.index, op.index) in but:
+                continue
             if (rule := compute_rule(op)) and (tensor := op_input(graph, op, rule.activation)):
                 counts[tensor.dtype] += 1
     return counts
@@ -155,6 +157,7 @@ def quantization_problems(
     signature: str | None = None,
     io_output: str | None = None,
     quantizer: str = "tensorflow",
+    kept: Collection[tuple[int, int]] = (),
 ) -> list[str]:
     """Where the file is not what `quantize` and `io` of the manifest ask for.
 
@@ -169,11 +172,12 @@ def quantization_problems(
         signature: only this one; None: all.
         io_output: what float outputs become; None: `io`.
         quantizer: tensorflow or ai-edge.
+        kept: (subgraph, operator) of those that shall stay float.
     """
     types = {"input": io, "output": io_output or io}
     problems = [
         *_io_problems(model, types, source_inputs or {}, source_outputs or {}, signature),
-        *_weight_problems(model, quantize, quantizer),
+        *_weight_problems(model, quantize, quantizer, kept),
     ]
     return list(dict.fromkeys(problems))
 
@@ -214,7 +218,9 @@ def _io_problems(
                 yield f"{what} '{name}' is {tensor.dtype}, io asks for {io}"
 
 
-def _weight_problems(model: TfliteModel, quantize: str, quantizer: str) -> Iterator[str]:
+def _weight_problems(
+    model: TfliteModel, quantize: str, quantizer: str, kept: Collection[tuple[int, int]]
+) -> Iterator[str]:
     weights = weights_of(model)
     narrow = [w for w in weights if w.tensor.dtype in QUANTIZED]
     half = [w for w in weights if w.tensor.dtype in ("float16", "bfloat16")]
@@ -239,7 +245,8 @@ def _weight_problems(model: TfliteModel, quantize: str, quantizer: str) -> Itera
     elif quantize == "recipe" and not (narrow or half or integer):
         yield "no rule of the recipe quantized anything"
     elif quantize in _FULL_INTEGER:
-        yield from _integer_problems(model, quantize, weights, narrow)
+        weights = [w for w in weights if (w.subgraph, w.at) not in kept]
+        yield from _integer_problems(model, quantize, weights, narrow, kept)
 
 
 def _no_weight_reason(quantize: str, quantizer: str, floats: list[Weight]) -> str:
@@ -260,7 +267,11 @@ def _no_weight_reason(quantize: str, quantizer: str, floats: list[Weight]) -> st
 
 
 def _integer_problems(
-    model: TfliteModel, quantize: str, weights: list[Weight], narrow: list[Weight]
+    model: TfliteModel,
+    quantize: str,
+    weights: list[Weight],
+    narrow: list[Weight],
+    kept: Collection[tuple[int, int]],
 ) -> Iterator[str]:
     """One signature that calibration left out stays float among others that are quantized."""
     activation = _FULL_INTEGER[quantize]
@@ -268,7 +279,7 @@ def _integer_problems(
     parts = by_signature(model)
     for name, _, part in parts:
         where = f" in signature '{name}'" if len(parts) > 1 else ""
-        if compute := _compute_dtypes(part):
+        if compute := _compute_dtypes(part, kept):
             if not any(compute[dtype] for dtype in wanted):
                 has = ", ".join(f"{n} {dtype}" for dtype, n in sorted(compute.items()))
                 yield (
