@@ -80,6 +80,11 @@ def text(capsys: pytest.CaptureFixture[str], fake: Fake, *arguments: str) -> str
     return capsys.readouterr().out
 
 
+def nothing_to_do(fake: Fake) -> bool:
+    """By the record; a manifest that was written just before a build is read once more."""
+    return fake.build().ran() == [] and fake.build().done.reached_graph == 0
+
+
 # fetch
 
 
@@ -90,7 +95,7 @@ def test_fetched_once_and_keyed_by_content(empty: Fake, server: Server) -> None:
     assert first.ok, [t.reason for t in first.tasks]
     assert "fetch:m" in first.ran()
     assert empty.dist()["litert/m-float32.tflite"].startswith(b"7 none")
-    assert empty.build().done.reached_graph == 0
+    assert nothing_to_do(empty)
 
     empty.write(HEAD + fetched(server.url("mirror/other.keras"), MODEL))
     again = empty.build()  # another mirror of the same content, which is not even asked
@@ -283,13 +288,13 @@ def test_generated(training: Fake) -> None:
     assert json.loads(shown.read_text()) == {"value": 3.0}
     assert not (training.root / "out.keras").exists()
     assert "trained" in (training.root / "build/logs/generate:m.log").read_text()
-    assert training.build().done.reached_graph == 0
+    assert nothing_to_do(training)
     assert training.leftovers() == []
 
     training.write(files={"helper.py": "# a comment\n" + HELPER})
     assert training.build().ran() == ["generate:m"]  # early cutoff: the same model
     training.write(files={"notes.txt": "of no concern"})
-    assert training.build().done.reached_graph == 0
+    assert nothing_to_do(training)
     training.write(files={"data/x.txt": "4"})
     assert "convert:m:half" in training.build().ran()
     assert json.loads(shown.read_text()) == {"value": 4.0}
@@ -305,7 +310,7 @@ def test_the_generated_folder_comes_back(training: Fake) -> None:
     shutil.rmtree(folder)
     assert training.build().ran() == []
     assert (folder / "m/out.keras").is_file()
-    assert training.build().done.reached_graph == 0
+    assert nothing_to_do(training)
 
 
 def test_one_generation_for_two_models(training: Fake) -> None:
@@ -355,7 +360,7 @@ def test_variables(training: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BONUS", "10")
     assert training.build().ok
     assert training.dist()["litert/m-float32.tflite"].startswith(b"13.0 none")
-    assert training.build().done.reached_graph == 0
+    assert nothing_to_do(training)
     monkeypatch.setenv("BONUS", "20")
     assert "generate:m" in training.build().ran()
     assert training.dist()["litert/m-float32.tflite"].startswith(b"23.0 none")
@@ -479,3 +484,26 @@ def test_environment_of_the_command(training: Fake, monkeypatch: pytest.MonkeyPa
     assert "TF_NUM" not in said
     assert f"HOME={os.environ['HOME']}\n" not in said
     assert str(training.root / ".tflbuild/work") in said.splitlines()[-2]
+
+
+# pointers
+
+
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha(b'')}\nsize 1\n"
+
+
+def test_pointers_are_found_by_check_and_inside_folders(
+    empty: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = "models/tree"
+    files = {f"{folder}/saved_model.pb": MODEL, f"{folder}/variables/v": "v", "d.npz": POINTER}
+    data = "data: {test: {npz: d.npz}}, "
+    line = f"  m: {{{data}source: {{format: saved_model, path: {folder}}}}}\n"
+    empty.write(HEAD + line, files)
+    assert cli.run(["-C", str(empty.root), "check"]) == 2
+    assert "d.npz is a Git LFS pointer" in capsys.readouterr().err
+    empty.write(HEAD + line.replace(data, ""), {f"{folder}/variables/v": POINTER})
+    said = reason(empty.build(), "lower:m")
+    assert said.endswith(f"run: git lfs pull --include {folder}/variables/v")
+    empty.write(files={f"{folder}/variables/v": "v"})
+    assert empty.build().ok
