@@ -9,50 +9,58 @@ import numpy as np
 import pytest
 from workspace_folder import WorkspaceFolder
 
+from tflbuild.tflite.read import read_model
+
 pytestmark = pytest.mark.convert
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-OPTIMIZATIONS = ("float32", "dynamic", "half", "int8")
-READ = ["examples/digits/models/weights.npz", "examples/digits/data"]
+OPTIMIZATIONS = ("float32", "dynamic", "half", "int8", "int16")
+WEIGHTS = "examples/digits/models/weights.npz"
+JAX = pytest.mark.skipif(find_spec("jax") is None, reason="needs the extra jax")
 
 
 @pytest.mark.parametrize(
     ("example", "model"),
-    [
-        ("digits_function", "digits-function"),
-        pytest.param(
-            "digits_jax", "digits-jax",
-            marks=pytest.mark.skipif(find_spec("jax") is None, reason="needs the extra jax"),
-        ),
-    ],
-)  # fmt: skip
+    [("digits_function", "digits-function"), pytest.param("digits_jax", "digits-jax", marks=JAX)],
+)
 def test_example_is_released_in_every_optimization(
     example: str, model: str, workspace: WorkspaceFolder
 ) -> None:
-    names = [*READ, f"examples/{example}/network.py", f"examples/{example}/tflbuild.yaml"]
-    workspace.write(
-        f"version: 1\ninclude: [examples/{example}/tflbuild.yaml]\n",
-        {name: REPOSITORY / name for name in names},
-    )
-    result = workspace.build()
+    root = (REPOSITORY / "tflbuild.yaml").read_text()
+    workspace.write(root, {"examples": REPOSITORY / "examples"})
+    result = workspace.build(model)
     assert result.ok, [t.reason for t in result.tasks if t.reason]
     assert sorted(result.released) == sorted(f"{model}:{o}@litert" for o in OPTIMIZATIONS)
     sizes = {o: result.released[f"{model}:{o}@litert"].size for o in OPTIMIZATIONS}
     assert sizes["half"] < 0.7 * sizes["float32"]
-    assert max(sizes["dynamic"], sizes["int8"]) < 0.5 * sizes["float32"]
+    assert max(sizes["dynamic"], sizes["int8"], sizes["int16"]) < 0.5 * sizes["float32"]
     for optimization in OPTIMIZATIONS:
         report = workspace.report(f"{model}/{optimization}/validate.json")
         assert report["gate"]["passed"]  # accuracy 0.97 at least
         assert [entry["output"] for entry in report["measured"]["parity"]] == ["digit"]
-    assert workspace.build().done.reached_graph == 0
+    assert workspace.build(model).ran() == []
 
     # Its weights are an input, though no import names them.
-    with np.load(REPOSITORY / READ[0]) as arrays:
+    with np.load(REPOSITORY / WEIGHTS) as arrays:
         zeroed = {name: arrays[name] * 0 for name in arrays.files}
-    workspace.write(files={READ[0]: zeroed})
-    result = workspace.build()
+    workspace.write(files={WEIGHTS: zeroed})
+    result = workspace.build(model)
     assert f"lower:{model}" in result.ran()
     assert result.exit_code == 1  # and the accuracy gate stops what became of the model
+
+
+def test_trained_ranges_are_taken_from_the_graph(workspace: WorkspaceFolder) -> None:
+    root = (REPOSITORY / "tflbuild.yaml").read_text()
+    workspace.write(root, {"examples": REPOSITORY / "examples"})
+    result = workspace.build("digits-trained")
+    assert result.ok, [t.reason for t in result.tasks if t.reason]
+    assert list(result.released) == ["digits-trained:int8@litert"]
+    main = read_model(workspace.dist()["litert/digits-trained-int8.tflite"]).subgraphs[0]
+    (image,) = [main.tensors[i] for i in main.inputs]
+    assert image.quantization is not None
+    assert image.quantization.scale[0] == pytest.approx(1 / 255)  # 0 to 1, as the graph says
+    ops = {op.name for op in main.ops}
+    assert "DEQUANTIZE" not in ops
 
 
 def test_weights_in_code_are_those_of_the_keras_file() -> None:
@@ -67,7 +75,7 @@ def test_weights_in_code_are_those_of_the_keras_file() -> None:
 
     with h5py.File(REPOSITORY / "examples/digits/models/digits.h5") as file:
         file["model_weights"].visititems(visit)
-    with np.load(REPOSITORY / READ[0]) as arrays:
+    with np.load(REPOSITORY / WEIGHTS) as arrays:
         assert sorted(arrays.files) == sorted(stored)
         for name in arrays.files:
             np.testing.assert_array_equal(arrays[name], stored[name])
