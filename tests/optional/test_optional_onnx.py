@@ -146,8 +146,17 @@ def test_a_model_is_released_with_its_names_and_its_layout(workspace: WorkspaceF
 @needs_extra
 @pytest.mark.convert
 def test_what_a_model_cannot_be(workspace: WorkspaceFolder) -> None:
+    from tflbuild.errors import TaskError
+    from tflbuild.sources import onnx as source
+
     make(workspace.root)
+    with (workspace.root / "weights.bin").open("r+b") as stream:
+        stream.truncate(2**31)  # a hole: nothing is written
+    with pytest.raises(TaskError, match=r"^the model has 2,147,48\d,\d{3} bytes, and a .tflite"):
+        source.load(workspace.root / "beside.onnx", {"pins": {}})
     (workspace.root / "weights.bin").unlink()
+    with pytest.raises(TaskError, match=r"lie in 'weights.bin', which is not there"):
+        source.load(workspace.root / "beside.onnx", {"pins": {}})
     cut = (workspace.root / "net.onnx").read_bytes()[:200]
     workspace.write(
         "version: 1\ndefaults: {optimizations: {float32: {}}}\nmodels:\n"
