@@ -186,6 +186,11 @@ def _below(folder: str, name: str) -> str:
     return name if folder == "." else f"{folder}/{name}"
 
 
+# Python's own finders, of modules and of packages' metadata, list the folders of the module path.
+_FINDERS = (
+    "<frozen importlib",
+    os.path.join(os.path.dirname(os.__file__), "importlib", "metadata"),
+)
 _looking = False  # the hook's own looks at folders are no affair of the user's code
 
 
@@ -201,7 +206,9 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
         elif event == "ctypes.dlopen":
             _mirror.wanted(args[0])
         # Folders of the module path are listed by whoever looks for modules and plugins.
-        elif os.fspath(args[0] or ".") not in sys.path or _asked_by_user(_mirror):
+        elif not sys._getframe(1).f_code.co_filename.startswith(_FINDERS) and (
+            os.fspath(args[0] or ".") not in sys.path or _asked_by_user(_mirror)
+        ):
             _mirror.listed(args[0])
     finally:
         _looking = False
