@@ -365,7 +365,7 @@ def test_variables(training: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "generate:m" in training.build().ran()
     assert training.dist()["litert/m-float32.tflite"].startswith(b"23.0 none")
     state = (training.root / ".tflbuild/state.sqlite").read_bytes()
-    assert sha(b"20").encode() in state  # a digest: the value may be a secret
+    assert sha(b"20")[:16].encode() in state  # a digest: the value may be a secret
     monkeypatch.delenv("BONUS")
     training.build()
     assert training.dist()["litert/m-float32.tflite"].startswith(b"3.0 none")
