@@ -10,6 +10,7 @@ import bz2
 import gzip
 import lzma
 import os
+import posixpath
 import shutil
 import stat
 import tarfile
@@ -66,18 +67,23 @@ def _walk(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, Path]]:
 
 
 def unpack(archive: Path, folder: Path, member: str = ".") -> Path:
-    """Put a member of one of our tars, or all of it (`.`), into `folder`, which must not exist;
-    its path there. Raises TaskError, with the nearest names, when there is no such member."""
+    """Put a member of one of our tars into `folder`, which must not exist; its path there. A file
+    brings what lies beside it and below, which it may refer to (weights of their own); `.` is all.
+    Raises TaskError, with the nearest names, when there is no such member."""
     folder.mkdir()
-    within = member + "/"
-    names: list[str] = []
     with tarfile.open(archive) as tar:
-        for info in tar:
-            if len(names) < 1000:
-                names.append(info.name)
-            if member not in (".", info.name) and not info.name.startswith(within):
+        infos = {info.name: info for info in tar}
+        known = infos.get(member)
+        if member != "." and known is None:
+            near = get_close_matches(member, list(infos)[:1000], 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there is {_some(infos)}"
+            raise TaskError(f"there is no {member!r} in it; {hint}", key="source.path")
+        top = member if known is None or known.isdir() else posixpath.dirname(member) or "."
+        within = "" if top == "." else top + "/"
+        for name, info in infos.items():
+            path = folder / name
+            if name != top and not name.startswith(within):
                 continue
-            path = folder / info.name
             if info.isdir():
                 path.mkdir(parents=True, exist_ok=True)
                 continue
@@ -86,14 +92,11 @@ def unpack(archive: Path, folder: Path, member: str = ".") -> Path:
             assert stream is not None
             with path.open("xb") as copy:
                 shutil.copyfileobj(stream, copy, _CHUNK)
-    if not (folder / member).exists():
-        near = get_close_matches(member, names, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there is {_some(names)}"
-        raise TaskError(f"there is no {member!r} in it; {hint}", key="source.path")
+    (folder / top).mkdir(parents=True, exist_ok=True)  # also of an archive that holds nothing
     return folder / member
 
 
-def _some(names: list[str]) -> str:
+def _some(names: Iterable[str]) -> str:
     top = sorted({name.partition("/")[0] for name in names})
     return ", ".join(repr(name) for name in top[:5]) + (", …" if len(top) > 5 else "") or "nothing"
 

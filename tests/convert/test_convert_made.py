@@ -98,6 +98,18 @@ def test_generated_and_fetched_models_are_released(
     assert workspace.build().ran() == []
     assert workspace.build().done.reached_graph == 0
 
+    file = dist["litert/fetched-float32.tflite"]  # a format that is read without TensorFlow
+    server.put("net.tflite", file)
+    text = (workspace.root / "tflbuild.yaml").read_text()
+    workspace.write(
+        text + "  file:\n    optimizations: {int8: null}\n    source: {format: tflite, fetch: "
+        f"'{server.url('net.tflite')}', sha256: {hashlib.sha256(file).hexdigest()}}}\n"
+    )
+    third = workspace.build()
+    assert third.ok, [t.reason for t in third.tasks if t.reason]
+    new = ["fetched:float32@litert", "fetched:int8@litert", "file:float32@litert"]
+    assert sorted(third.released) == sorted([*released, *new])
+
     shutil.rmtree(workspace.root / "build")
     shutil.rmtree(workspace.root / "dist")
     assert [task for task in workspace.build().ran() if "release" not in task] == []

@@ -117,6 +117,10 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "undeclared flag": (G + "{command: [x, --d=data/x.npy], outputs: [o.keras]}", "4:49",
                         "'data/x.npy', which is not among `inputs`"),
     "variable": (G + "{command: x, outputs: [o.keras], env: ['A=1']}", "4:78", "name of a var"),
+    "made and python": (
+        f"format: pytorch, fetch: 'https://h/m.pt2', sha256: {SHA}, python: 'm:f'", "4:131",
+        "a source that is fetched is read from a file, not made by `python`",
+    ),
     "unknown key": (G + "{comand: x, outputs: [o.keras]}", "4:40", "did you mean 'command'?"),
 }  # fmt: skip
 

@@ -40,6 +40,13 @@ def build_source(model: ModelNodes) -> Source:
             f"a {name} source is one of `path` and `python`; remove one", get(source, "python")
         )
         return Source(name)
+    if base is not None and "python" in given_keys:
+        model.key_problem(
+            f"a source that is {'fetched' if base.fetch else 'generated'} is read from a file, not"
+            " made by `python`; remove one",
+            get(source, "python"),
+        )
+        return Source(name)
     if base is None and not given_keys:
         example = f"source: {{format: {name}, {main}: {form.EXAMPLE}}}"
         model.key_problem(f"model {model.name!r} has no `source.{main}`; write `{example}`", source)
