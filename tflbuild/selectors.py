@@ -15,9 +15,11 @@ from pathlib import Path
 
 from tflbuild.datasets import KINDS
 from tflbuild.errors import UsageError
-from tflbuild.graph import ORDER, Graph, artifacts_of, data_kind, model_steps, parity_data
+from tflbuild.feed import data_kind, parity_data
+from tflbuild.graph import Graph, artifacts_of, model_steps
 from tflbuild.making import generate_files
 from tflbuild.manifest.model import FileData, Model, RandomData, Workspace
+from tflbuild.step import ORDER
 from tflbuild.usercode import code_inputs
 
 

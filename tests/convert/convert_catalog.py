@@ -79,6 +79,12 @@ CATALOG = {
     "weird": Case(
         "weird", "_under|a:b|größe/x|z z", "a:b|größe|out 0|out:0",
         source=', signature: "serving größe"', signature="serving größe",
+        loader="tf.compat.v1.saved_model",
+    ),
+    "weird_twice": Case(
+        "weird_twice", "a b|a:b|c|d", "a:b|größe|out 0|out:0",
+        source=', signature: "serving größe"', signature="serving größe",
+        loader="tf.compat.v1.saved_model",
     ),
     "scalar": Case("scalar", "by x", "by scaled"),
     "mean": Case("mean", "x", "mean n"),

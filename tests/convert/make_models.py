@@ -323,7 +323,7 @@ def odd_interfaces(folder: Path) -> None:
 @model
 def weird(folder: Path) -> None:
     """TensorFlow 1 SavedModels, whose keys may be anything. TensorFlow 2 cannot load the second,
-    two of whose names are equal once it has cleaned them."""
+    two of whose names are equal once it has cleaned them; a session of TensorFlow 1 can."""
     v1 = tf.compat.v1
     info = v1.saved_model.build_tensor_info
     for path, names in {

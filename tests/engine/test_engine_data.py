@@ -15,10 +15,11 @@ from fake_workspace import Fake
 from tflbuild.cli import run
 from tflbuild.datasets.crc32c import masked
 from tflbuild.errors import UsageError
-from tflbuild.graph import Step, build_graph, still_listed
+from tflbuild.graph import build_graph, still_listed
 from tflbuild.manifest.load import load_workspace
 from tflbuild.manifest.model import Workspace
 from tflbuild.selectors import select
+from tflbuild.step import Step
 
 Image = pytest.importorskip("PIL.Image")
 

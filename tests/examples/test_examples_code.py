@@ -16,17 +16,24 @@ pytestmark = pytest.mark.convert
 REPOSITORY = Path(__file__).resolve().parents[2]
 OPTIMIZATIONS = ("float32", "dynamic", "half", "int8", "int16")
 WEIGHTS = "examples/digits/models/weights.npz"
+FLAX = pytest.mark.skipif(find_spec("flax") is None, reason="needs flax")
 JAX = pytest.mark.skipif(find_spec("jax") is None, reason="needs the extra jax")
 
 
 @pytest.mark.parametrize(
     ("example", "model"),
-    [("digits_function", "digits-function"), pytest.param("digits_jax", "digits-jax", marks=JAX)],
+    [
+        ("digits_function", "digits-function"),
+        pytest.param("digits_jax", "digits-jax", marks=JAX),
+        pytest.param("digits_flax", "digits-flax", marks=FLAX),
+    ],
 )
 def test_example_is_released_in_every_optimization(
     example: str, model: str, workspace: WorkspaceFolder
 ) -> None:
     root = (REPOSITORY / "tflbuild.yaml").read_text()
+    if example not in root:
+        root = root.replace("include: [", f"include: [examples/{example}/tflbuild.yaml, ")
     workspace.write(root, {"examples": REPOSITORY / "examples"})
     result = workspace.build(model)
     assert result.ok, [t.reason for t in result.tasks if t.reason]

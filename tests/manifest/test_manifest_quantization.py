@@ -62,7 +62,7 @@ def test_ai_edge_is_an_action_of_its_own(load: Load) -> None:
     steps = {step.name: step for step in model_steps(workspace, workspace.models[0])}
     step = steps["convert:m:o"]
     assert step.does == "quantize"
-    assert "tensorflow" not in step.modules
+    assert "tensorflow" not in step.tools
     assert [port.task for port in step.ports] == ["evaluate:m", "lower:m"]
     assert step.params["rules"] == [{"quantize": "weight_only", "weights": "int4"}]
     assert step.model.optimizations[0].parity == "weight_only_int4"

@@ -33,8 +33,9 @@ def command(ctx: click.Context, /, **own: Any) -> int:
     from tflbuild.engine.publish import INDEX, SUMS, index_is_ours
     from tflbuild.engine.shown import forget
     from tflbuild.engine.state import State
-    from tflbuild.graph import build_graph, report_of
+    from tflbuild.graph import build_graph
     from tflbuild.manifest.load import load_workspace
+    from tflbuild.step import report_of
 
     common = settings(ctx, own)
     workspace = load_workspace(common.root_manifest(), common.directory)

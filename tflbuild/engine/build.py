@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from tflbuild.engine.runner import Result
     from tflbuild.engine.state import Released
     from tflbuild.engine.zygote import ZygotePool
-    from tflbuild.graph import Graph, Step
+    from tflbuild.graph import Graph
     from tflbuild.manifest.model import Workspace
+    from tflbuild.step import Step
 
 PRIVATE = ".tflbuild"
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from tflbuild.engine.files import FileDigests
 from tflbuild.engine.state import Outputs, State, TaskRow
-from tflbuild.graph import STAGES, UNSTABLE, Port, Step
 from tflbuild.stages.generate import INPUT
+from tflbuild.step import STAGES, UNSTABLE, Port, Step
 from tflbuild.store.keys import Action, Change, compare
 from tflbuild.store.local import Store
 from tflbuild.store.toolchain import Toolchain
@@ -87,7 +87,7 @@ class Decider:
             stage.VERSION,
             step.params,
             inputs.keyed,
-            self.toolchain.of(step.modules, cpu=step.stage in CPU_BOUND),
+            self.toolchain.of(step.tools, cpu=step.stage in CPU_BOUND),
         )
 
     def decide(self, step: Step) -> Decision:

@@ -10,8 +10,8 @@ from typing import Any
 from tflbuild import gates
 from tflbuild.engine.decide import Decider
 from tflbuild.engine.state import Outputs
-from tflbuild.graph import Step
 from tflbuild.manifest.model import Workspace
+from tflbuild.step import Step
 from tflbuild.verdict import Verdict
 
 # The measuring output of each stage that has a gate.

@@ -22,10 +22,11 @@ from tflbuild.engine.judge import Judge
 from tflbuild.engine.publish import superfluous
 from tflbuild.engine.state import State
 from tflbuild.errors import TaskError
-from tflbuild.graph import Graph, Step, artifacts_of, build_graph
+from tflbuild.graph import Graph, artifacts_of, build_graph
 from tflbuild.manifest.load import load_workspace
 from tflbuild.manifest.model import Workspace
 from tflbuild.selectors import Selection, forced_tasks, select
+from tflbuild.step import Step
 from tflbuild.store.keys import Change
 from tflbuild.store.local import DamagedBlob, Store
 from tflbuild.store.toolchain import Toolchain

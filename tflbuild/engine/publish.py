@@ -16,7 +16,7 @@ from typing import Any
 from tflbuild.engine.files import FileDigests
 from tflbuild.engine.state import Released, State
 from tflbuild.errors import TaskError
-from tflbuild.graph import Artifact
+from tflbuild.step import Artifact
 from tflbuild.store.local import Store
 
 INDEX = "index.json"

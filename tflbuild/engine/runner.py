@@ -41,7 +41,8 @@ from tflbuild.engine.shown import show
 from tflbuild.engine.state import Outputs, Released
 from tflbuild.engine.workers import Ended, Job, Workers
 from tflbuild.errors import TaskError, TflbuildError
-from tflbuild.graph import STAGES, Graph, Step, still_listed
+from tflbuild.graph import Graph, still_listed
+from tflbuild.step import STAGES, Step
 from tflbuild.store.local import DamagedBlob
 from tflbuild.verdict import Verdict
 

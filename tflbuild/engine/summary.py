@@ -7,8 +7,9 @@ from typing import Any
 
 from tflbuild.engine.runner import Result
 from tflbuild.engine.state import State
-from tflbuild.graph import Artifact, Graph, Step, artifacts_of
+from tflbuild.graph import Graph, artifacts_of
 from tflbuild.manifest.model import Workspace
+from tflbuild.step import Artifact, Step
 from tflbuild.store.local import Store
 
 NOT_REACHED = "not reached: another task failed first"
