@@ -108,7 +108,7 @@ def spell(node: object) -> str:
 
 @cache
 def current() -> dict[str, dict[str, object]]:
-    from tflbuild.graph import STAGES as MODULES
+    from tflbuild.step import STAGES as MODULES
 
     result: dict[str, dict[str, object]] = {}
     for stage in STAGES:
