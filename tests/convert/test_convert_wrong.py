@@ -40,7 +40,8 @@ def pin(text: str) -> str:
 # Of a file of Keras 3: nothing of tf_keras.
 CUSTOM = (
     r"^Keras 3\S* knows no 'Twice' \(the file is of Keras 3\S*\): write"
-    r" `custom_objects: module:function`, a function of yours that returns {'Twice': the class}, or export the model as a SavedModel$"
+    r" `custom_objects: module:function`, a function of yours that returns {'Twice': the class}, or"
+    r" export the model as a SavedModel$"
 )
 
 WRONG = {
