@@ -155,7 +155,7 @@ def test_what_a_model_cannot_be(workspace: WorkspaceFolder) -> None:
     with pytest.raises(TaskError, match=r"^the model has 2,147,48\d,\d{3} bytes, and a .tflite"):
         source.load(workspace.root / "beside.onnx", {"pins": {}})
     (workspace.root / "weights.bin").unlink()
-    with pytest.raises(TaskError, match="lie in 'weights.bin', which is not there"):
+    with pytest.raises(TaskError, match=r"lie in 'weights\.bin', which is not there"):
         source.load(workspace.root / "beside.onnx", {"pins": {}})
     cut = (workspace.root / "net.onnx").read_bytes()[:200]
     workspace.write(
