@@ -205,6 +205,9 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
                 _mirror.wanted(args[0])
         elif event == "ctypes.dlopen":
             _mirror.wanted(args[0])
+        # A folder that is open has a number: who removes a folder of its own lists it so.
+        elif isinstance(args[0], int):
+            pass
         # Folders of the module path are listed by whoever looks for modules and plugins.
         elif not sys._getframe(1).f_code.co_filename.startswith(_FINDERS) and (
             os.fspath(args[0] or ".") not in sys.path or _asked_by_user(_mirror)

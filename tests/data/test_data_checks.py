@@ -330,7 +330,7 @@ def test_bad_calibration_stops_before_the_converter(
     out = tmp_path / "work/out"
     out.mkdir(parents=True)
     Request({}, {}, tmp_path).write_json("interface.json", interface)
-    Request({}, {}, tmp_path).write_json("calibration.json", {"problem": ""})
+    Request({}, {}, tmp_path).write_json("calibration.json", {"int8": "", "int16x8": ""})
     np.savez(tmp_path / "c.npz", x=floats(4, 2) if good else np.zeros((4, 2), "float32"))
     request = Request(
         {"quantize": "int8", "io": "int8", "calibration": [{"kind": "npz", "samples": 4}]},
@@ -359,7 +359,7 @@ def test_random_calibration_is_told(
     monkeypatch.setattr(convert, "finish", lambda lowered, raw: b"")
     monkeypatch.setattr(convert, "check", lambda *_: {"warnings": []})
     np.savez(tmp_path / "c.npz", x=floats(12, 2))
-    Request({}, {}, tmp_path).write_json("calibration.json", {"problem": ""})
+    Request({}, {}, tmp_path).write_json("calibration.json", {"int8": "", "int16x8": ""})
     calibration: dict[str, Any] = {"kind": "npz"}
     if random:
         calibration = {"kind": "random", "seed": 0, "samples": 4, "low": 0.0, "high": 1.0}

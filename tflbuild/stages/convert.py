@@ -17,7 +17,7 @@ from tflbuild.optimizations.base import TENSORFLOW, Settings
 from tflbuild.stages import lower
 from tflbuild.stages.base import Request
 
-VERSION = 3
+VERSION = 4
 MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "tf"
 
@@ -42,8 +42,11 @@ def run(request: Request) -> None:
     samples = []
     if quantization.CALIBRATES:
         # Detected before the converter dies of it, in seconds rather than hours.
-        if problem := request.read_json("calibration.json")["problem"]:
-            raise TaskError(f"quantize: {params['quantize']} cannot calibrate it: {problem}")
+        if problem := request.read_json("calibration.json").get(params["quantize"]):
+            raise TaskError(
+                f"quantize: {params['quantize']} cannot convert it: {problem}",
+                key="optimization.quantize",
+            )
         samples = [
             data.load(
                 params["calibration"][index], request.files(f"calibration.{index}"),
@@ -109,6 +112,7 @@ def check(
 ) -> dict[str, Any]:
     """You got what you asked for: else TaskError, before anything is released."""
     from tflbuild.tflite.read import buffer_alignment_problems, read_model
+    from tflbuild.tflite.recurrent import lstm_warning
 
     model = read_model(released)
     verified = asked.verify(model, params, lowered.interface, TENSORFLOW, converted.kept)
@@ -116,6 +120,8 @@ def check(
     for signature in lowered.signatures:
         verified.problems.extend(interface_problems(model, signature))
     warnings = [*converted.warnings, *verified.or_fail().warnings]
+    if lstm := lstm_warning(model, params["quantize"]):
+        warnings.append(lstm)
     return {**verified.report, "warnings": warnings}
 
 

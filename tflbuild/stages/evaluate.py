@@ -2,8 +2,8 @@
 
 One probing conversion allows select and custom ops, so that every op gets a class; a second one
 with builtins alone runs only when its message is needed. Outputs: `evaluate.json`, and unless the
-model is not convertible at all `float.tflite` and `calibration.json` (why full-integer calibration
-would crash, if it would).
+model is not convertible at all `float.tflite` and `calibration.json` (why int8 and int16x8
+would crash or be wrong, if they would).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tflbuild.conversion import (
 from tflbuild.stages.base import ConversionFailed, Request
 from tflbuild.stages.convert import finish, open_lowered
 
-VERSION = 2
+VERSION = 3
 MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "tf"
 
 
 def run(request: Request) -> None:
     from tflbuild.tflite.read import read_model
-    from tflbuild.tflite.recurrent import batch_advice, calibration_problem
+    from tflbuild.tflite.recurrent import batch_advice, calibration
 
     lowered = open_lowered(request)
     raw, found = probe(lowered)
@@ -59,8 +59,7 @@ def run(request: Request) -> None:
             list(report["ops"]["select"]),
             [entry for signature in lowered.signatures for entry in signature["inputs"]],
         )
-        problem = calibration_problem(read_model(data))
-        request.write_json("calibration.json", {"problem": problem})
+        request.write_json("calibration.json", calibration(read_model(data)))
         if report["verdict"] != "compatible":
             _, found = probe(lowered, builtins_only=True)
             report["problem"] = describe(found, "") if found else ""

@@ -10,14 +10,14 @@ from typing import Any
 from tflbuild.stages.base import Request
 from tflbuild.stages.evaluate import measure
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "lite"
 
 
 def run(request: Request) -> None:
     from tflbuild.tflite.read import read_model
-    from tflbuild.tflite.recurrent import calibration_problem
+    from tflbuild.tflite.recurrent import calibration
 
     interface = request.read_json("interface.json")
     data = request.inputs["lowered.tflite"].read_bytes()
@@ -35,5 +35,5 @@ def run(request: Request) -> None:
         "advice": "",
         **measure(data),
     }
-    request.write_json("calibration.json", {"problem": calibration_problem(read_model(data))})
+    request.write_json("calibration.json", calibration(read_model(data)))
     request.write_json("evaluate.json", report)

@@ -193,6 +193,9 @@ def quantized(
     samples: Mapping[str, data.Samples] | None,
 ) -> bytes:
     """The package's bytes. Raises TaskError."""
+    from tflbuild.tflite.read import read_model
+    from tflbuild.tflite.recurrent import quantizer_advice
+
     module = load_package()
     try:
         quantizer = module.Quantizer(source, entries)
@@ -212,7 +215,9 @@ def quantized(
         )
     except (TaskError, MemoryError):
         raise
-    except Exception as error:
+    except Exception as error:  # the package raises whatever it likes
+        if needed and (advice := quantizer_advice(read_model(source))):
+            raise TaskError(advice, key="optimization.quantizer") from error
         raise TaskError(f"ai-edge-quantizer failed: {one_line(error)}") from error
     return bytes(result.quantized_model)
 

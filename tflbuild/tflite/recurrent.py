@@ -1,10 +1,17 @@
 """Recurrent layers: what the converter makes of them, and where it would fail.
 
-Measured with TensorFlow 2.21 on LSTM, GRU and SimpleRNN of Keras 2 and 3 and on loops made by
-hand: a float value that a loop carries through every turn unchanged (a recurrent layer reads
-its whole input so) ends the calibration of a full-integer quantization by SIGSEGV; loops without
-such a value calibrate. A batch that is dynamic where the layer was traced leaves list ops that
-have no builtin.
+Measured with TensorFlow 2.21 on LSTM, GRU and SimpleRNN of Keras 2 and 3, `scan` and `while_loop`
+of JAX, and on loops made by hand:
+
+- a float value that a loop carries through every turn unchanged (a recurrent layer reads its whole
+  input so) ends the calibration of a full-integer quantization by SIGSEGV; loops without such a
+  value calibrate;
+- the quantizer of int16x8 fails on every loop or writes a file that is not sound, makes of a fused
+  LSTM one that the interpreter refuses, and quantizes twice what two signatures share (6 dB);
+- the int8 of a fused LSTM is noise from about 16 units on (-10 dB), and sound by
+  ai-edge-quantizer (24 dB), whose calibration in turn reads no tensor inside a loop.
+
+A batch that is dynamic where the layer was traced leaves list ops that have no builtin.
 """
 
 from __future__ import annotations
@@ -13,29 +20,87 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .cost import FLOATS
-from .read import TfliteModel
+from .read import Op, Subgraph, TfliteModel
+from .weights import weights_by_subgraph
+
+FUSED = frozenset({"UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "LSTM"})
+_UNROLL = (
+    "unroll it (unroll=True in a layer of Keras, lax.scan(..., unroll=STEPS) in JAX; about 6 times"
+    " the file)"
+)
+_FLOAT = "quantize: dynamic_range or float16"
+
+
+def loops(model: TfliteModel) -> list[tuple[Subgraph, Op]]:
+    """The WHILE operators, with the subgraph that holds them."""
+    return [(graph, op) for graph in model.subgraphs for op in graph.ops if op.name == "WHILE"]
 
 
 def calibration_problem(model: TfliteModel) -> str:
     """Why full-integer calibration of a float file would crash; "" when it would not."""
+    for graph, op in loops(model):
+        body = model.subgraphs[op.subgraphs[1]]
+        for position, (before, after) in enumerate(zip(body.inputs, body.outputs, strict=False)):
+            if before == after and body.tensors[before].dtype in FLOATS:
+                name = graph.tensors[op.outputs[position]].name
+                return (
+                    f"the loop at {name!r} carries a value through every turn unchanged, as"
+                    " recurrent layers do, and the converter's calibration crashes on it:"
+                    f" {_UNROLL}, take an LSTM of Keras 2 with a static batch (it becomes one fused"
+                    f" op) and quantizer: ai-edge, or {_FLOAT}"
+                )
+    return ""
+
+
+def calibration(model: TfliteModel) -> dict[str, str]:
+    """By `quantize`: why TensorFlow's calibration and quantization would fail; "" where not."""
+    crash = calibration_problem(model)
+    return {"int8": crash, "int16x8": crash or int16_problem(model)}
+
+
+def int16_problem(model: TfliteModel) -> str:
+    """Why TensorFlow's int16x8 of a float file would fail or be wrong; "" where it would not."""
+    for graph, op in loops(model):
+        name = graph.tensors[op.outputs[0]].name if op.outputs else ""
+        return (
+            f"TensorFlow's 16-bit quantizer fails on loops, such as the one at {name!r}:"
+            f" {_UNROLL}, or {_FLOAT}"
+        )
     for graph in model.subgraphs:
         for op in graph.ops:
-            if op.name != "WHILE":
-                continue
-            body = model.subgraphs[op.subgraphs[1]]
-            for position, (before, after) in enumerate(
-                zip(body.inputs, body.outputs, strict=False)
-            ):
-                tensor = body.tensors[before]
-                if before == after and tensor.dtype in FLOATS:
-                    name = graph.tensors[op.outputs[position]].name
-                    return (
-                        f"the loop at {name!r} carries a value through every turn unchanged, as"
-                        " recurrent layers do, and the converter's calibration crashes on it: use"
-                        " unroll=True in the layer (about 6 times the file), an LSTM of Keras 2"
-                        " with a static batch (it becomes one fused op), or quantize:"
-                        " dynamic_range or float16"
-                    )
+            if op.name in FUSED:
+                return (
+                    f"TensorFlow's 16-bit quantizer makes a fused LSTM ({op.name}) that no"
+                    " interpreter runs: write quantizer: ai-edge"
+                )
+    for name, graphs in weights_by_subgraph(model).values():
+        if len(graphs) > 1:
+            return (
+                f"the weight {name!r} is shared by {len(graphs)} subgraphs, and TensorFlow's 16-bit"
+                " quantizer quantizes it twice: write quantizer: ai-edge, or one model for each"
+                " signature"
+            )
+    return ""
+
+
+def lstm_warning(model: TfliteModel, quantize: str) -> str:
+    """What to know of a file that TensorFlow quantized; "" where there is nothing."""
+    if quantize == "int8" and any(op.name in FUSED for g in model.subgraphs for op in g.ops):
+        return (
+            "TensorFlow's int8 of a fused LSTM is often noise, from about 16 units on: if the SQNR"
+            " is low, write quantizer: ai-edge"
+        )
+    return ""
+
+
+def quantizer_advice(model: TfliteModel) -> str:
+    """What to do where ai-edge-quantizer cannot calibrate a file; "" where nothing is known."""
+    for graph, op in loops(model):
+        name = graph.tensors[op.outputs[0]].name if op.outputs else ""
+        return (
+            f"quantizer: ai-edge cannot calibrate the loop at {name!r}, whose inner tensors it does"
+            f" not see: {_UNROLL}, or quantize: weight_only, dynamic_range or float16"
+        )
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .cost import FLOATS, compute_rule, op_input
@@ -26,6 +27,21 @@ class Weight:
 def weights_of(model: TfliteModel) -> list[Weight]:
     """Constant weights of compute operators and look-ups, seen through DEQUANTIZE; data once."""
     found: dict[tuple[int, int], Weight] = {}
+    for weight in _uses(model):
+        found.setdefault((weight.tensor.buffer, weight.tensor.external_buffer), weight)
+    return list(found.values())
+
+
+def weights_by_subgraph(model: TfliteModel) -> dict[tuple[int, int], tuple[str, set[int]]]:
+    """By where its data are: a weight's name, and the subgraphs whose operators read it."""
+    found: dict[tuple[int, int], tuple[str, set[int]]] = {}
+    for weight in _uses(model):
+        at = (weight.tensor.buffer, weight.tensor.external_buffer)
+        found.setdefault(at, (weight.tensor.name, set()))[1].add(weight.subgraph)
+    return found
+
+
+def _uses(model: TfliteModel) -> Iterator[Weight]:
     for graph in model.subgraphs:
         stored = {
             op.outputs[0]: op.inputs[0]
@@ -46,8 +62,4 @@ def weights_of(model: TfliteModel) -> list[Weight]:
                     and tensor.is_constant
                     and (tensor.dtype in FLOATS or tensor.quantization)
                 ):
-                    found.setdefault(
-                        (tensor.buffer, tensor.external_buffer),
-                        Weight(tensor, op.name, graph.index, op.index),
-                    )
-    return list(found.values())
+                    yield Weight(tensor, op.name, graph.index, op.index)
