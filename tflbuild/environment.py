@@ -33,6 +33,7 @@ def worker_environment(home: Path) -> dict[str, str]:
         "PYTHONHASHSEED": "0",
         "PYTHONNOUSERSITE": "1",
         "CUDA_VISIBLE_DEVICES": "-1",
+        "JAX_PLATFORMS": "cpu",
         "TF_CPP_MIN_LOG_LEVEL": "1",
         # One thread each: no pool is alive when the zygote forks, and last bits do not depend
         # on how many cores a machine has.

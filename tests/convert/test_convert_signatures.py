@@ -152,7 +152,7 @@ def test_limits_of_one_signature_judge_that_one(speech: WorkspaceFolder) -> None
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("decode: {}", "decod: {}", r"no signature 'decod'.*did you mean 'decode'"),
+        ("decode: {}", "decod: {}", r"tflbuild.yaml:11:\d+: no signature 'decod'.*mean 'decode'"),
         ("wave: {dtype", "wav: {dtype", r"tflbuild.yaml:9:\d+: .*no input 'wav'"),
         ("[gained, code]", "[gained]", r"tflbuild.yaml:10:\d+: outputs: expected an order of"),
     ],
@@ -266,6 +266,16 @@ def outputs_of_the_source(workspace: WorkspaceFolder) -> list[Any]:
         for path in (workspace.root / ".tflbuild").rglob("*")
         if path.is_file() and path.read_bytes()[:6] == b"\x93NUMPY"
     ]
+
+
+def test_a_sequence_cut_short_is_no_test(workspace: WorkspaceFolder, models: Path) -> None:
+    x = np.zeros((12, 32), "float32")
+    x[:, 0] = range(12)
+    workspace.write(STATE % "each, length: 5", {"smoother": models / "smoother", "x.npy": x})
+    (failed,) = [t for t in workspace.build().tasks if t.outcome == "failed"]
+    assert failed.task == "reference:smoother"
+    assert "tflbuild.yaml:8:" in failed.reason
+    assert "12 samples are no whole sequences of 5; take the first 10" in failed.reason
 
 
 def test_a_sequence_without_state_has_no_effect(workspace: WorkspaceFolder, models: Path) -> None:

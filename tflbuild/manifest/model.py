@@ -315,6 +315,8 @@ class Model:
                 for where in _OF_SIGNATURES:
                     if key.startswith(f"{where}{shipped.name}."):
                         key = key.removeprefix(f"{where}{shipped.name}.")
+        if key not in self.positions and key.startswith("source.signatures."):
+            key = "source.signature"
         return self.positions.get(key, self.position)
 
 

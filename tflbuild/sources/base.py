@@ -68,8 +68,9 @@ def no_signature(name: str, known: Sequence[str]) -> TaskError:
     near = get_close_matches(name, known, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return TaskError(
-        f"no signature {name!r}; the source has {sorted(known)}{hint}: set source.signature",
-        key="source.signature",
+        f"no signature {name!r}; the source has {sorted(known)}{hint}: name one by"
+        " source.signature, or several by source.signatures",
+        key=f"source.signatures.{name}",
     )
 
 

@@ -134,6 +134,7 @@ def _made(params: Mapping[str, Any]) -> tuple[Callable[..., Any], Any, Any]:
         bound = params.get("args") or {}
         forward = functools.partial(code, **bound) if bound else code
         return forward, _parameters(params["params"]), None
+    _check_factory(code, params.get("args"))
     made = pyrun.call_with(code, params.get("args"), KEY)
     if callable(made):
         return made, _NONE, None
@@ -144,6 +145,25 @@ def _made(params: Mapping[str, Any]) -> tuple[Callable[..., Any], Any, Any]:
         f" {_kind(made)}; a function that takes parameters itself needs `params` in the manifest",
         key=KEY,
     )
+
+
+def _check_factory(code: Callable[..., Any], args: Any) -> None:
+    """Raises TaskError for a function that wants more than the manifest's `args`: most often the
+    forward function itself, where `params` were forgotten."""
+    try:
+        signature = inspect.signature(code)
+    except (TypeError, ValueError):
+        return
+    given = (args, ()) if isinstance(args, Mapping) else ({}, args or ())
+    try:
+        signature.bind(*given[1], **given[0])
+    except TypeError as error:
+        raise TaskError(
+            f"without source.params the function is a factory, called with `args` alone, and it"
+            f" takes {signature} ({error}): is it the forward function, add"
+            " `params: {npz: FILE}` or `params: {python: …}`",
+            key=KEY,
+        ) from error
 
 
 def _kind(value: Any) -> str:
@@ -219,6 +239,12 @@ def _inputs(
         values = dict(zip(names, listed, strict=False))
     by_position = [name for name in positional if name in values]
     others = [name for name in values if name not in by_position]
+    if others and not by_position and len(positional) == 1 and examples is None:
+        if len(others) == 1 and not positional[0].startswith("_"):
+            raise TaskError(
+                f"inputs: the function takes no {others[0]!r}; its argument is {positional[0]!r}",
+                key=f"inputs.{others[0]}",
+            )
     if others and not by_position and len(positional) == 1:
         # One argument under another name; or one that takes all inputs by name.
         one = len(others) == 1
@@ -314,7 +340,9 @@ def _spec(name: str, leaf: Any, pins: Mapping[str, Any]) -> TensorSpec:
     if shape is None or dtype is None:
         what = "shape" if shape is None else "dtype"
         raise TaskError(
-            f"inputs.{name} has no {what}: a JAX function says neither itself", key=f"inputs.{name}"
+            f"inputs.{name} has no {what}: a JAX function says neither shape nor dtype of its"
+            " inputs, so give both",
+            key=f"inputs.{name}",
         )
     return TensorSpec(name, tuple(shape), dtype)
 

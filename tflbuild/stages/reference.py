@@ -97,12 +97,24 @@ class Source:
             result = self._call(batch)
             for name, rows in collected.items():
                 rows.append(result[name])
+        check_whole(self.sequence, len(next(iter(collected.values()))))
         return collected
 
 
 def begins(sequence: Mapping[str, Any] | None, step: int) -> bool:
     """Whether a call is the first of a sequence, so that all state begins anew."""
     return sequence is not None and sequence["reset"] == "each" and step % sequence["length"] == 0
+
+
+def check_whole(sequence: Mapping[str, Any] | None, calls: int) -> None:
+    """Raises TaskError when the last sequence is cut short."""
+    length = 1 if sequence is None or sequence["reset"] != "each" else sequence["length"]
+    if calls % length:
+        raise TaskError(
+            f"{calls} samples are no whole sequences of {length}; take the first"
+            f" {calls - calls % length} by `samples`, or change the length",
+            key="validate.sequence.length",
+        )
 
 
 def restorer(traced: Any) -> Callable[[], None]:
