@@ -27,8 +27,10 @@ def keras_files(folder: Path) -> None:
     import keras
     import tf_keras
 
+    keras.utils.set_random_seed(0)
+    tf_keras.utils.set_random_seed(0)
+
     def network(framework: Any, first: Any) -> Any:
-        framework.utils.set_random_seed(0)
         image = framework.Input(IMAGE[1:], batch_size=1, name="x")
         flat = framework.layers.Flatten()(first(image))
         return framework.Model(image, framework.layers.Dense(8, name="y")(flat))

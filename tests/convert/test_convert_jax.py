@@ -281,3 +281,77 @@ def test_names_in_an_archive_are_the_nesting(tmp_path: Path) -> None:
     np.savez(tmp_path / "p.npz", a=np.array([{}], object))
     with pytest.raises(TaskError, match=r"not a readable \.npz"):
         read_npz(tmp_path / "p.npz")
+
+
+LOOPS = """
+import jax, jax.numpy as jnp, numpy as np
+from jax import lax
+
+def params():
+    draw = np.random.default_rng(0)
+    shapes = {"u": (32, 32), "v": (3, 32), "o": (32, 4)}
+    return {n: (draw.normal(size=s) / s[0] ** 0.5).astype("float32") for n, s in shapes.items()}
+
+def rnn(unroll, outputs):
+    def net(params, x):
+        def step(state, row):
+            state = jnp.tanh(state @ params["u"] + row @ params["v"])
+            return state, state
+        last, all = lax.scan(step, jnp.zeros((1, 32)), x.swapaxes(0, 1), unroll=unroll)
+        return (last if outputs == "last" else all) @ params["o"]
+    return net, params()
+
+def turns(params, y):
+    return lax.while_loop(
+        lambda c: c[0] < 3, lambda c: (c[0] + 1, jnp.tanh(c[1] @ params["u"])), (0, y))[1]
+
+def passes_on(params, y):
+    return lax.fori_loop(0, 3, lambda i, c: jnp.tanh(c @ params["u"] + y), y)
+
+def until(params, y):
+    return lax.while_loop(lambda c: c.sum() < 3, lambda c: jnp.abs(c @ params["u"]) + 1, y)
+"""
+STEPS = "inputs: {x: {shape: [1, 7, 3], dtype: float32}}"
+ROW = "inputs: {y: {shape: [1, 32], dtype: float32}}"
+LOOPING = {  # the loop at …: what int8 and int16x8 say of it; "" where they are released
+    "scan": ("rnn, args: [1, last]", STEPS, "carries a value", "carries a value"),
+    "each": ("rnn, args: [1, all]", STEPS, "carries a value", "carries a value"),
+    "unrolled": ("rnn, args: [7, last]", STEPS, "", ""),
+    "passes_on": ("passes_on, params: {python: 'loops:params'}", ROW, "carries a value",
+                  "carries a value"),
+    "turns": ("turns, params: {python: 'loops:params'}", ROW, "", "16-bit quantizer fails"),
+    "until": ("until, params: {python: 'loops:params'}", ROW, "", "16-bit quantizer fails"),
+}  # fmt: skip
+
+
+def test_loops_are_told_before_they_crash(workspace: WorkspaceFolder) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {"x": rng.uniform(-1, 1, (40, 7, 3)), "y": rng.uniform(-1, 1, (40, 32))}
+    text = "version: 1\nmodels:\n"
+    for name, (source, inputs, *_) in LOOPING.items():
+        key = "x" if inputs == STEPS else "y"
+        text += (
+            f"  {name}:\n    source: {{format: jax, python: loops:{source}}}\n    {inputs}\n"
+            f"    data: {{calibration: {{npy: {key}.npy}}, test: {{npy: {key}.npy}}}}\n"
+            "    optimizations: {half: {quantize: float16}, int8: {quantize: int8},"
+            " int16x8: {quantize: int16x8}}\n"
+        )
+    workspace.write(
+        text, {"loops.py": LOOPS, **{f"{k}.npy": a.astype("float32") for k, a in arrays.items()}}
+    )
+    result = workspace.build(keep_going=True)
+    reasons = {t.task: t.reason for t in result.tasks if t.outcome == "failed"}
+    for name, (_, _, *said) in LOOPING.items():
+        assert f"{name}:half@litert" in result.released
+        for quantize, words in zip(("int8", "int16x8"), said, strict=True):
+            assert (f"{name}:{quantize}@litert" in result.released) == (not words), (name, quantize)
+            if words:
+                reason = reasons.pop(f"convert:{name}:{quantize}")
+                assert f"quantize: {quantize} cannot convert it: " in reason
+                assert words in reason
+                assert "lax.scan(..., unroll=STEPS)" in reason
+                assert "dynamic_range or float16" in reason
+                assert "\n" not in reason
+                log = workspace.root / f"build/logs/convert:{name}:{quantize}.log"
+                assert "Fatal" not in log.read_text()
+    assert reasons == {}

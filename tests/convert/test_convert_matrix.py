@@ -18,7 +18,7 @@ from tflbuild.sources import FORMATS
 
 RENEW = "TFLBUILD_RENEW"
 # What no refusal may be, and what each must hold: what to do.
-FAULT = r"crashed|fault|Traceback|Error:|interpreter failed|failed: |no reason given|refused:"
+FAULT = r"crashed|\bfault\b|Traceback|Error:|interpreter failed|failed: |no reason given|refused:"
 REMEDY = r"\b(use|write|remove|unroll it|release it|it needs|pin)\b|below the limit"
 
 

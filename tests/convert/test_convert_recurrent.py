@@ -87,6 +87,11 @@ def test_recurrent_layers(folder: WorkspaceFolder) -> None:
     (message,) = gates["evaluate:gru2_exported"]
     assert "a pin comes too late for it: pin the batch where the model is exported" in message
 
+    (told,) = [
+        w.message for w in result.gates["validate:lstm2:int8"].warnings if "LSTM" in w.message
+    ]
+    assert told.startswith("TensorFlow's int8 of a fused LSTM is often noise")
+    assert "quantizer: ai-edge" in told
     fused = read_model(folder.dist()["litert/lstm2-int8.tflite"]).subgraphs[0]
     assert "UNIDIRECTIONAL_SEQUENCE_LSTM" in [op.name for op in fused.ops]
     unrolled = folder.dist()["litert/unrolled3-int8.tflite"]

@@ -140,6 +140,17 @@ def test_file_beyond_the_key_fails_with_the_line_to_add(code: Fake, body: str, l
             assert result.ok, [t.reason for t in result.tasks]
 
 
+def test_a_folder_of_its_own_is_removed_like_anywhere(code: Fake) -> None:
+    """Python lists a folder that it removes by a number, not by a path."""
+    make(
+        code,
+        "import tempfile\nwith tempfile.TemporaryDirectory() as own:\n"
+        "    os.mkdir(os.path.join(own, 'inner'))\nreturn {'value': os.path.exists(own)}",
+    )
+    result = code.build()
+    assert result.ok, [t.reason for t in result.tasks]
+
+
 def test_declared_file_rebuilds_when_it_changes(code: Fake) -> None:
     code.write(files={"nets/w/a.txt": "5"})
     make(code, "return {'value': [p.read_text() for p in sorted((HERE / 'w').glob('*'))]}")

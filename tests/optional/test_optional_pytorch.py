@@ -198,3 +198,45 @@ def test_the_message_is_the_command_that_installs_it(workspace: WorkspaceFolder)
             "tflbuild.yaml:3:16: format pytorch needs torch, which is not installed:"
             " pip install 'tflbuild[pytorch]'"
         )
+
+
+RECURRENT = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.rnn, self.line = getattr(nn, kind)(3, 32, batch_first=True), nn.Linear(32, 4)
+    def forward(self, x):
+        return {"y": self.line(self.rnn(x)[0][:, -1])}
+
+def make(kind):
+    torch.manual_seed(0)
+    return Net(kind), (torch.zeros(1, 7, 3),)
+"""
+
+
+@needs_extra
+@pytest.mark.convert
+def test_recurrent_layers_are_released_in_every_type(workspace: WorkspaceFolder) -> None:
+    """litert-torch unrolls them: there is no loop that a calibration could fail on."""
+    from tflbuild.tflite.read import read_model
+
+    text = (
+        "version: 1\ndefaults:\n  data: {calibration: {npz: x.npz}, test: {npz: x.npz}}\n"
+        "  optimizations: {float32: {}, half: {quantize: float16}, int8: {quantize: int8},\n"
+        "                  int16x8: {quantize: int16x8}}\nmodels:\n"
+    )
+    kinds = ("LSTM", "GRU", "RNN")
+    for kind in kinds:
+        text += f"  {kind}: {{source: {{format: pytorch, python: nets:make, args: [{kind}]}}}}\n"
+    x = np.random.default_rng(0).uniform(-1, 1, (40, 7, 3)).astype("float32")
+    workspace.write(text, {"nets.py": RECURRENT, "x.npz": {"x": x}})
+    result = workspace.build(keep_going=True)
+    assert {t.task: t.reason for t in result.tasks if t.outcome == "failed"} == {}
+    assert [name for name, v in result.gates.items() if not v.passed] == []
+    assert len(result.released) == 4 * len(kinds)
+    for path in (workspace.root / "dist").rglob("*-int8.tflite"):
+        names = [op.name for graph in read_model(path.read_bytes()).subgraphs for op in graph.ops]
+        assert "WHILE" not in names
