@@ -230,6 +230,34 @@ def smoother(folder: Path) -> None:
 
 
 @model
+def store(folder: Path) -> None:
+    """Two signatures that share what they keep, and a model whose samples hang together."""
+    module = tf.Module()
+    module.kept, module.w = tf.Variable(tf.ones((1, 8))), tf.Variable(weights(8, 8))
+
+    def put(x: Any) -> Any:
+        module.kept.assign(x)
+        return {"put": x @ module.w}
+
+    row = [Spec((1, 8), name="x")]
+    functions = {
+        "put": tf.function(put, input_signature=row),
+        "get": tf.function(lambda x: {"got": (x + module.kept) @ module.w}, input_signature=row),
+    }
+    tf.saved_model.save(module, str(folder / "store"), signatures=functions)
+
+    def centred(x: Any) -> Any:
+        return {"y": (x - tf.reduce_mean(x, axis=0)) @ module.w}
+
+    def decided(x: Any) -> Any:
+        way = tf.cond(tf.reduce_sum(x) > 0, lambda: x @ module.w, lambda: x)
+        return {"y": way}
+
+    save(folder / "centred", centred, Spec((None, 8), name="x"), w=module.w)
+    save(folder / "decided", decided, Spec((None, 8), name="x"), w=module.w)
+
+
+@model
 def qat(folder: Path) -> None:
     """Quantization-aware: FakeQuant on weights and activations, two inputs in another order
     than their names."""

@@ -268,6 +268,60 @@ def outputs_of_the_source(workspace: WorkspaceFolder) -> list[Any]:
     ]
 
 
+def test_each_signature_begins_with_the_state_as_it_was_loaded(
+    workspace: WorkspaceFolder, models: Path
+) -> None:
+    """The first one leaves something behind, in the source that is loaded once."""
+    text = """
+version: 1
+defaults: {optimizations: {float: {}}, data: {test: {random: {samples: 6, low: -1}}}}
+models:
+  store:
+    source: {format: saved_model, path: store, signatures: {put: {}, get: {}}}
+  centred: {source: {format: saved_model, path: centred}}
+  decided: {source: {format: saved_model, path: decided}}
+"""
+    names = ("store", "centred", "decided")
+    workspace.write(text, {name: models / name for name in names})
+    result = workspace.build(keep_going=True)
+    assert result.ok, [v.failures for v in result.gates.values()]
+    for name in names:  # the last two: a sample alone is not what it is among others
+        for numbers in workspace.report(f"{name}/float/validate.json")["measured"]["parity"]:
+            assert numbers["sqnr"] is None or numbers["sqnr"] > 100
+
+
+def test_state_of_a_tflite_file(workspace: WorkspaceFolder, models: Path) -> None:
+    """As a source: variables and the state tensors of a fused LSTM begin anew as declared."""
+    lstm = """  lstm:
+    source: {format: saved_model, path: lstm}
+    inputs: {steps: {shape: [1, 7, 3]}}
+    optimizations: {float: {}}
+"""
+    x = np.random.default_rng(0).normal(size=(12, 32)).astype("float32")
+    files = {"smoother": models / "smoother", "lstm": models / "lstm", "x.npy": x}
+    workspace.write(STATE % "never" + lstm, files)
+    assert workspace.build().ok
+    made = {
+        f"{n}.tflite": workspace.dist()[f"litert/{n}-float.tflite"] for n in ("smoother", "lstm")
+    }
+    text = "version: 1\ndefaults: {optimizations: {again: {}}}\nmodels:\n"
+    for name, sequence in (("never", "never"), ("each", "each, length: 4"), ("none", "")):
+        text += f"""  {name}:
+    source: {{format: tflite, path: smoother.tflite}}
+    data: {{test: {{npy: x.npy}}}}
+"""
+        text += f"    validate: {{sequence: {{reset: {sequence}}}}}\n" if sequence else ""
+    text += "  fused:\n    source: {format: tflite, path: lstm.tflite}\n"
+    text += "  fused_on:\n    source: {format: tflite, path: lstm.tflite}\n"
+    text += "    validate: {sequence: {reset: never}}\n"
+    workspace.write(text, made)
+    result = workspace.build()
+    assert result.ok, [t.reason for t in result.tasks if t.reason]
+    for name in ("never", "each", "none", "fused", "fused_on"):
+        (numbers,) = workspace.report(f"{name}/again/validate.json")["measured"]["parity"]
+        assert numbers["equal"], name
+
+
 def test_a_sequence_cut_short_is_no_test(workspace: WorkspaceFolder, models: Path) -> None:
     x = np.zeros((12, 32), "float32")
     x[:, 0] = range(12)

@@ -268,7 +268,14 @@ def _slow(
                 digests.save()
                 if not options.selectors and options.until == "release":
                     wanted = [a for model in workspace.models for a in artifacts_of(model)]
-                    withdraw(root, state, digests, wanted, lambda text: listen(Note(text)))
+                    withdraw(
+                        root,
+                        state,
+                        digests,
+                        wanted,
+                        workspace.dist_dir,
+                        lambda text: listen(Note(text)),
+                    )
                 fresh.outputs = [
                     entry(str(root), path)
                     for path in publish(root, workspace.dist_dir, state, store, digests)

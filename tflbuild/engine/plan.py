@@ -89,7 +89,7 @@ def plan(seen: View) -> list[Planned]:
 def removals(seen: View) -> list[str]:
     """Files that a build of everything would take out of `dist/`."""
     wanted = [a for model in seen.workspace.models for a in artifacts_of(model)]
-    return [row.path for row in superfluous(seen.state, wanted)]
+    return [row.path for row in superfluous(seen.state, wanted, seen.workspace.dist_dir)]
 
 
 def _predict(seen: View, step: Step, planned: dict[str, Planned], judge: Judge) -> Planned:

@@ -135,13 +135,15 @@ def _listed(dist: str, target: str, entry: dict[str, Any]) -> Released | None:
     return Released(str(artifact), target, f"{dist}/{artifact.file}", entry["sha256"], size)
 
 
-def superfluous(state: State, wanted: Iterable[Artifact]) -> list[Released]:
-    """Released files that the manifest no longer has."""
+def superfluous(state: State, wanted: Iterable[Artifact], dist: str) -> list[Released]:
+    """Released files below `dist` that the manifest no longer has. Files elsewhere are those of
+    another root manifest in the same folder."""
     keep = {str(artifact): artifact.file for artifact in wanted}
     return [
         row
         for name, row in sorted(state.released().items())
-        if name not in keep or not row.path.endswith(keep[name])
+        if row.path.startswith(f"{dist}/")
+        and (name not in keep or not row.path.endswith(keep[name]))
     ]
 
 
@@ -150,13 +152,14 @@ def withdraw(
     state: State,
     digests: FileDigests,
     wanted: Iterable[Artifact],
+    dist: str,
     note: Callable[[str], None],
 ) -> None:
     """Take released files that the manifest no longer has out of `dist/`.
 
     A file that somebody changed is not what we released: it stays, and is said.
     """
-    for row in superfluous(state, wanted):
+    for row in superfluous(state, wanted, dist):
         with contextlib.suppress(TaskError):
             if digests.digest(row.path) == row.sha256:
                 (root / row.path).unlink()

@@ -26,6 +26,18 @@ class TensorSpec:
     dtype: str
 
 
+class RunState(Protocol):
+    """What `Signature.run` keeps from call to call."""
+
+    def forget(self) -> None:
+        """State tensors begin anew; variables go on."""
+        ...
+
+    def reset(self) -> None:
+        """All state is as it was when the source was loaded."""
+        ...
+
+
 @dataclass(frozen=True)
 class Signature:
     """One computation that a source offers.
@@ -42,6 +54,7 @@ class Signature:
     outputs: tuple[str, ...]
     function: Callable[[Tensors], Tensors]
     run: Callable[[Tensors], Tensors] | None = None
+    state: RunState | None = None  # of `run`, where calls may leave something behind
 
 
 @dataclass(frozen=True)

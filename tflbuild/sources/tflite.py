@@ -63,7 +63,8 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
                 tuple(_spec(io.name, graph.tensors[io.tensor]) for io in found.inputs),
                 tuple(io.name for io in found.outputs),
                 _no_graph,
-                _Runner(path, graph, found, bool(model.signatures)),
+                runner := _Runner(path, graph, found, bool(model.signatures)),
+                runner,
             )
         )
 
@@ -177,6 +178,15 @@ class _Runner:
         self._stateful = any(tensor.is_variable for tensor in graph.tensors)
         self._interpreter: Any = None
 
+    def forget(self) -> None:
+        """State tensors begin anew. Before the first call there are none yet."""
+        if self._stateful and self._interpreter is not None:
+            self._interpreter.reset_all_variables()
+
+    def reset(self) -> None:
+        """A new interpreter, so that variables begin anew too."""
+        self._interpreter = None
+
     def __call__(self, arrays: Tensors) -> Tensors:
         if self._interpreter is None:
             from ai_edge_litert.interpreter import Interpreter
@@ -193,13 +203,10 @@ class _Runner:
             raise TaskError(f"the LiteRT interpreter failed: {one_line(error)}") from error
 
     def _run(self, arrays: Tensors) -> Tensors:
-        """One call, from state that begins anew."""
         feed = {}
         for io in self._interface.inputs:
             array, tensor = arrays[io.name], self._graph.tensors[io.tensor]
             feed[io.name] = _stored(array, tensor) if _is_quantized(tensor) else _plain(array)
-        if self._stateful:
-            self._interpreter.reset_all_variables()
         found = self._signature_run(feed) if self._signed else self._plain_run(feed)
         results = {}
         for io in self._interface.outputs:

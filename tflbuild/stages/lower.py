@@ -315,6 +315,14 @@ def keeps_state(traced: Any) -> bool:
     return any(node.op.startswith("Assign") for node in all_nodes(traced.graph.as_graph_def()))
 
 
+def takes_batches(traced: Any) -> bool:
+    """True when several samples may be run at once, so far as the graph tells: each output grows
+    with the batch, and no branch or loop decides for all of them."""
+    if any(node.op in CONTROL_FLOW_OPS for node in all_nodes(traced.graph.as_graph_def())):
+        return False
+    return all(t.shape.rank and t.shape[0] is None for t in traced.outputs)
+
+
 def export(loaded: Loaded, traced: Sequence[Traced], folder: Path) -> None:
     """Write a SavedModel of the signatures, under our keys."""
     endpoints = {

@@ -7,6 +7,7 @@ cannot agree with itself, because nothing here is lowered or converted.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from tflbuild.sources.base import Signature
 from tflbuild.stages import lower
 from tflbuild.stages.base import Request
 
-VERSION = 3
+VERSION = 4
 MODULES: tuple[str, ...] = ("tensorflow", "numpy")
 ZYGOTE = "tf"
 
@@ -28,25 +29,29 @@ def run(request: Request) -> None:
 
     params = request.params
     loaded = lower.load_source(request)
+    # All are made before the first one runs: they may share state, and each begins anew.
+    sources = [
+        Source(signature, params["signatures"][index], params["sequences"][index])
+        for index, signature in enumerate(loaded.signatures)
+    ]
+    if any(source.keeps_state for source in sources):
+        for source in sources:
+            source.begin_as_it_is()
     described: list[dict[str, Any]] = []
     count = 0
-    for index, signature in enumerate(loaded.signatures):
-        settings = params["signatures"][index]
-        inputs, outputs = lower.positional_order(signature, settings)
-        pinned = lower.pinned_specs(signature, settings)
-        specs = [{"name": n, "dtype": pinned[n][1], "shape": list(pinned[n][0])} for n in inputs]
-        samples = data.load(params["test"][index], request.files(f"test.{index}"), specs, "test")
-        source = Source(signature, inputs, outputs, pinned, params["sequences"][index])
+    for index, source in enumerate(sources):
+        files, specs = request.files(f"test.{index}"), source.specs
+        samples = data.load(params["test"][index], files, specs, "test")
         stacked = data.is_stacked(samples, specs)
         entries = []
-        for name, rows in source.run(samples, specs).items():
+        for name, rows in source.run(samples).items():
             array = join(rows, stacked)
             np.save(request.out / f"output.{count}.npy", canonical(array), allow_pickle=False)
             entry = {"name": name, "dtype": str(array.dtype), "shape": list(array.shape)}
             entries.append({**entry, "file": f"output.{count}.npy"})
             count += 1
         described.append({
-            "signature": signature.name,
+            "signature": source.name,
             "outputs": entries,
             "samples": samples.count,
             "representative": samples.representative,
@@ -56,49 +61,88 @@ def run(request: Request) -> None:
     request.write_json("reference.json", {"signatures": described})
 
 
+class Coupled(Exception):
+    """What a batch gives is not what its samples give one by one."""
+
+
 class Source:
     """One signature of the source, run by its own framework."""
 
     def __init__(
         self,
         signature: Signature,
-        inputs: list[str],
-        outputs: list[str],
-        pinned: Mapping[str, tuple[Any, str]],
+        settings: Mapping[str, Any],
         sequence: Mapping[str, Any] | None,
     ) -> None:
-        self.outputs = outputs
+        self.name = signature.name
         self.sequence = sequence
         self.batch = 1
         self.reset: Callable[[], None] = lambda: None
+        self.forget: Callable[[], None] = lambda: None
+        self.keeps_state = False
+        self._traced: Any = None
+        inputs, self.outputs = lower.positional_order(signature, settings)
+        pinned = lower.pinned_specs(signature, settings)
+        self.specs = [
+            {"name": n, "dtype": pinned[n][1], "shape": list(pinned[n][0])} for n in inputs
+        ]
         if signature.run is not None:
             self._call = own_call(signature.run, pinned)
+            if signature.state is not None:
+                self.reset, self.forget = signature.state.reset, signature.state.forget
             return
         # The source itself is traced with its own shapes; only the data follows the pins.
         free = {spec.name: (spec.shape, spec.dtype) for spec in signature.inputs}
-        traced = lower.trace(signature, inputs, outputs, free)
-        # Else one at a time, as the file is run: state advances by calls, and an output that
-        # does not grow with the batch is one value for each call.
-        state = lower.keeps_state(traced)
-        if all(t.shape.rank and t.shape[0] is None for t in traced.outputs) and not state:
+        traced = lower.trace(signature, inputs, self.outputs, free)
+        self._call = traced_call(traced, inputs, self.outputs, pinned)
+        self._traced, self.keeps_state = traced, lower.keeps_state(traced)
+        if sequence is None and not self.keeps_state and lower.takes_batches(traced):
             self.batch = BATCH
-        if sequence is not None:
-            self.batch = 1
-            if state and sequence["reset"] == "each":
-                self.reset = restorer(traced)
-        self._call = traced_call(traced, inputs, outputs, pinned)
 
-    def run(self, samples: data.Samples, specs: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    def begin_as_it_is(self) -> None:
+        """What variables hold now is what each sequence begins with."""
+        if self._traced is not None:
+            self.reset = restorer(self._traced)
+
+    def run(self, samples: data.Samples) -> dict[str, list[Any]]:
         """Rows of each output, a row for each call."""
+        if self.batch > 1:
+            with contextlib.suppress(Coupled):
+                return self._rows(samples, self.batch)
+        rows = self._rows(samples, 1)
+        check_whole(self.sequence, len(next(iter(rows.values()))))
+        return rows
+
+    def _rows(self, samples: data.Samples, size: int) -> dict[str, list[Any]]:
         collected: dict[str, list[Any]] = {name: [] for name in self.outputs}
-        for step, batch in enumerate(data.batches(samples, specs, self.batch)):
-            if begins(self.sequence, step):
+        for step, batch in enumerate(data.batches(samples, self.specs, size)):
+            if step == 0 or begins(self.sequence, step):
                 self.reset()
+            elif self.sequence is None:
+                self.forget()
             result = self._call(batch)
+            if size > 1:
+                self._check_alone(batch, result, step)
             for name, rows in collected.items():
                 rows.append(result[name])
-        check_whole(self.sequence, len(next(iter(collected.values()))))
         return collected
+
+    def _check_alone(self, batch: Mapping[str, Any], result: dict[str, Any], step: int) -> None:
+        """A sample of each batch is run alone too, as the file runs it. Raises Coupled."""
+        import numpy as np
+
+        count = len(next(iter(batch.values())))
+        at = slice(step % count, step % count + 1)
+        alone = self._call({name: array[at] for name, array in batch.items()})
+        for name, whole in result.items():
+            one, same = whole[at], alone[name]
+            if one.dtype.kind not in "fc":
+                equal = bool((one == same).all())
+            else:
+                room = 1e-4 * float(np.max(np.abs(whole), initial=0.0))
+                equal = np.allclose(one, same, rtol=1e-3, atol=room, equal_nan=True)
+            if not equal:
+                raise Coupled
 
 
 def begins(sequence: Mapping[str, Any] | None, step: int) -> bool:
