@@ -90,6 +90,14 @@ def data_name(shipped: Shipped) -> str:
     return "test" if shipped.test is not None else "calibration"
 
 
+def parity_uses(model: Model) -> list[str]:
+    """As what the data of parity is declared, by signature; "test" where none is."""
+    return [
+        "calibration" if s.test is None and s.calibration is not None else "test"
+        for s in model.signatures
+    ]
+
+
 def data_ports(use: str, model: Model) -> tuple[Port, ...]:
     """Where `use` (calibration, test) of each signature reads arrays that a task makes."""
     ports = []

@@ -29,6 +29,7 @@ from tflbuild.feed import (
     data_ports,
     data_steps,
     parity_data,
+    parity_uses,
     sequences,
 )
 from tflbuild.making import making, member_of
@@ -119,7 +120,8 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
              modules=source.modules,
              params={**source.params, "test": test_params, "sequences": sequences(model)},
              files={**source.files, **test_files}, folders=source.folders,
-             ports=(*source.ports, *data_ports("test", model)), request=source.request,
+             ports=(*source.ports, *data_ports("test", model)),
+             request={**source.request, "params": {"declared": parity_uses(model)}},
              action=running),
         Step(f"evaluate:{name}", "evaluate", model,
              ports=(_lowered(name),), request=_retry(model, source),

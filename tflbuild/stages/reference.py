@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tflbuild import data
+from tflbuild.declared import declared, found_in
 from tflbuild.errors import TaskError, one_line
 from tflbuild.sources.base import Signature
 from tflbuild.stages import lower
@@ -35,11 +36,16 @@ def run(request: Request) -> None:
         inputs, outputs = lower.positional_order(signature, settings)
         pinned = lower.pinned_specs(signature, settings)
         specs = [{"name": n, "dtype": pinned[n][1], "shape": list(pinned[n][0])} for n in inputs]
-        samples = data.load(params["test"][index], request.files(f"test.{index}"), specs, "test")
+        several = signature.name if len(loaded.signatures) > 1 else None
+        files = request.files(f"test.{index}")
+        with declared("test", found_in(params, index), several):
+            samples = data.load(params["test"][index], files, specs, "test")
         source = Source(signature, inputs, outputs, pinned, params["sequences"][index])
         stacked = data.is_stacked(samples, specs)
+        with declared("test", found_in(params, index), several):
+            collected = source.run(samples, specs)
         entries = []
-        for name, rows in source.run(samples, specs).items():
+        for name, rows in collected.items():
             array = join(rows, stacked)
             np.save(request.out / f"output.{count}.npy", canonical(array), allow_pickle=False)
             entry = {"name": name, "dtype": str(array.dtype), "shape": list(array.shape)}
