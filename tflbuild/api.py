@@ -86,8 +86,9 @@ def build(
         listen: called with each event as it happens.
         pool: workers to use and keep, for callers that build again and again.
 
-    Raises UsageError or ManifestErrors before anything is done. Failed tasks and gates are in
-    the result.
+    Raises UsageError or ManifestErrors before anything is done (with `keep_going`, ManifestErrors
+    about files of some models after the others were built). Failed tasks and gates are in the
+    result.
     """
     tasks: list[TaskDone] = []
     gates: dict[str, Verdict] = {}
@@ -107,6 +108,8 @@ def build(
         Options(wanted, until, jobs, keep_going, force, Path.cwd(), pool),
         hear,
     )
+    if outcome.wrong is not None:
+        raise outcome.wrong
     root = manifest.parent.resolve()
     rows = outcome.released if outcome.result is not None else _released(root)
     return BuildResult(

@@ -60,7 +60,8 @@ def load(
 ) -> Samples:
     """Read declared data for `inputs`. `what` ("calibration", "test") prefixes messages.
 
-    Raises TaskError when the count, the shape, the dtype or the values cannot be right.
+    Raises TaskError when the count, the shape, the dtype or the values cannot be right; its `key`
+    is relative to the data's section, see `declared`.
     """
     if params["kind"] == "random":
         return _random(params, inputs)
@@ -77,14 +78,20 @@ def load(
     if count == 0:
         raise TaskError(f"{what} data holds no sample")
     if wanted is not None and wanted > count:
-        raise TaskError(f"{what} data holds {count} samples, fewer than samples: {wanted}")
+        raise TaskError(
+            f"{what} data holds {count} samples, fewer than samples: {wanted}", key="samples"
+        )
     labels = None
     if params.get("labels"):
         made = params["kind"] == "arrays"
         path = files.get("labels.npy" if made else "labels")
-        labels = _labels(params.get("label_key"), path, files, what)
-        if len(labels) != count:
-            raise TaskError(f"{what} data: {len(labels)} labels for {count} samples")
+        try:
+            labels = _labels(params.get("label_key"), path, files, what)
+            if len(labels) != count:
+                raise TaskError(f"{what} data: {len(labels)} labels for {count} samples")
+        except TaskError as error:
+            error.key = "labels"
+            raise
     if wanted is not None:
         seed = params.get("seed")
         taken: Any = slice(wanted)
@@ -242,7 +249,9 @@ def _read(
     unknown = sorted(set(listed) - set(names) - {""})
     missing = [] if "" in listed else sorted(set(names) - set(listed))
     if unknown or missing:
-        raise TaskError(f"{what} data: {says} {listed}, the inputs are {names}")
+        near = [m for name in unknown for m in get_close_matches(name, missing, 1)]
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise TaskError(f"{what} data: {says} {listed}, the inputs are {names}{hint}")
     arrays = {}
     for name in names:
         path = paths["" if "" in listed else name]

@@ -22,6 +22,7 @@ from tflbuild.manifest.model import (
     RandomData,
     Shipped,
 )
+from tflbuild.manifest.problems import Problems
 from tflbuild.step import Port, Step
 
 
@@ -89,6 +90,14 @@ def data_name(shipped: Shipped) -> str:
     return "test" if shipped.test is not None else "calibration"
 
 
+def parity_uses(model: Model) -> list[str]:
+    """As what the data of parity is declared, by signature; "test" where none is."""
+    return [
+        "calibration" if s.test is None and s.calibration is not None else "test"
+        for s in model.signatures
+    ]
+
+
 def data_ports(use: str, model: Model) -> tuple[Port, ...]:
     """Where `use` (calibration, test) of each signature reads arrays that a task makes."""
     ports = []
@@ -113,16 +122,22 @@ def _data_task(model: Model, shipped: Shipped, use: str) -> tuple[str, str]:
 
 
 def data_steps(root: Path, model: Model) -> list[Step]:
-    """The tasks that make arrays for one model. Raises OSError and ManifestError."""
+    """The tasks that make arrays for one model. Raises OSError, and ManifestErrors with all that
+    is wrong with its data."""
     calibrates = any(o.calibrates or o.recipe_file is not None for o in model.optimizations)
     steps: dict[str, Step] = {}
+    problems = Problems()
     for shipped in model.signatures:
         needed = calibrates or shipped.test is None
         used = {"calibration": shipped.calibration if needed else None, "test": shipped.test}
         for use, declared in used.items():
             task, section = _data_task(model, shipped, use)
             if isinstance(declared, MadeData) and task not in steps:
-                steps[task] = _data_step(root, model, declared, task, section)
+                try:
+                    steps[task] = _data_step(root, model, declared, task, section)
+                except ManifestError as error:
+                    problems.take(error)
+    problems.raise_any()
     return list(steps.values())
 
 

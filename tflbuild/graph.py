@@ -21,7 +21,7 @@ from typing import Any
 
 from tflbuild.datasets import KINDS
 from tflbuild.datasets.base import WrongData
-from tflbuild.errors import ManifestError
+from tflbuild.errors import ManifestError, ManifestErrors
 from tflbuild.feed import (
     data_inputs,
     data_kind,
@@ -29,10 +29,12 @@ from tflbuild.feed import (
     data_ports,
     data_steps,
     parity_data,
+    parity_uses,
     sequences,
 )
 from tflbuild.making import making, member_of
 from tflbuild.manifest.model import Model, Optimization, Workspace
+from tflbuild.manifest.problems import Problems
 from tflbuild.optimizations.base import AI_EDGE
 from tflbuild.sources import FORMATS
 from tflbuild.sources.base import TFLITE
@@ -72,12 +74,28 @@ def artifacts_of(model: Model) -> list[Artifact]:
     ]
 
 
-def build_graph(workspace: Workspace, models: Iterable[Model]) -> Graph:
-    """The tasks of `models`, in an order that a person expects."""
+def build_graph(
+    workspace: Workspace, models: Iterable[Model], wrong: Problems | None = None
+) -> Graph:
+    """The tasks of `models`, in an order that a person expects.
+
+    What the manifests name and the disk does not hold goes to `wrong`, and the graph is without
+    these models; raises ManifestErrors with all of it where there is no `wrong`, and OSError.
+    """
     steps: dict[str, Step] = {}
+    problems = Problems() if wrong is None else wrong
     for model in models:
-        for step in model_steps(workspace, model):
-            steps[step.name] = step
+        try:
+            own = model_steps(workspace, model)
+        except ManifestErrors as errors:
+            for error in errors.errors:
+                problems.take(error)
+        except ManifestError as error:
+            problems.take(error)
+        else:
+            steps |= {step.name: step for step in own}
+    if wrong is None:
+        problems.raise_any()
     return Graph(workspace, steps)
 
 
@@ -102,7 +120,8 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
              modules=source.modules,
              params={**source.params, "test": test_params, "sequences": sequences(model)},
              files={**source.files, **test_files}, folders=source.folders,
-             ports=(*source.ports, *data_ports("test", model)), request=source.request,
+             ports=(*source.ports, *data_ports("test", model)),
+             request={**source.request, "params": {"declared": parity_uses(model)}},
              action=running),
         Step(f"evaluate:{name}", "evaluate", model,
              ports=(_lowered(name),), request=_retry(model, source),

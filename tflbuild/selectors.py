@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from tflbuild.datasets import KINDS
-from tflbuild.errors import UsageError
+from tflbuild.errors import ManifestError, ManifestErrors, UsageError
 from tflbuild.feed import data_kind, parity_data
 from tflbuild.graph import Graph, artifacts_of, model_steps
 from tflbuild.making import generate_files
@@ -70,9 +70,13 @@ def final_tasks(
     if until == "release":
         return [f"release:{artifact}" for artifact in wanted]
     names = {artifact.optimization for artifact in wanted}
+    try:
+        steps = model_steps(workspace, model)
+    except (ManifestError, ManifestErrors):  # told of where the graph is built
+        return [f"validate:{model.name}:{name}" for name in sorted(names)]
     return [
         step.name
-        for step in model_steps(workspace, model)
+        for step in steps
         if step.stage == "validate" and step.optimization and step.optimization.name in names
     ]
 

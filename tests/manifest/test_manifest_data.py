@@ -182,3 +182,11 @@ def test_the_graph_names_what_is_not_there(load: Load, tmp_path: Path) -> None:
         with pytest.raises(Exception, match=r"\*|no") as caught:
             build_graph(workspace, workspace.models)
         assert str(caught.value) == f"tflbuild.yaml:6:{column}: {says}"
+
+
+def test_wrong_test_data_is_not_missing_too(load: Load) -> None:
+    text = f"{HEAD}tfrecord: {{files: data/cal.npz}}}}}}\n"
+    with pytest.raises(ManifestErrors) as caught:
+        load(f"{text}    validate: {{metrics: {{accuracy: {{min: 0.5}}}}}}\n")
+    (line,) = str(caught.value).splitlines()
+    assert "tfrecord has no `features`" in line

@@ -303,3 +303,27 @@ def test_dvc(dvc: str, path: str, load: Load) -> None:
     with pytest.raises(ManifestErrors) as caught:
         load(source(f"format: keras, path: {path}"), **{dvc: "outs: []\n"})
     assert str(caught.value).endswith(f"DVC keeps it: run: dvc pull {dvc}")
+
+
+def test_calibration_taken_from_an_extended_model(load: Load) -> None:
+    """The model that takes it away is named and pointed at, not the one that is right."""
+    other = """
+models:
+  mine:
+    extends: m
+    data: null
+"""
+    root = """version: 1
+include: [more.yaml]
+models:
+  m:
+    source: {format: keras, path: models/digits.keras}
+    optimizations: {small: {quantize: int8}}
+    data: {calibration: {npz: data/cal.npz}}
+"""
+    with pytest.raises(ManifestErrors) as caught:
+        load(root, **{"more.yaml": other})
+    assert str(caught.value) == (
+        "more.yaml:4:5: model 'mine', which extends 'm': optimization 'small' has quantize: int8,"
+        " which needs `data.calibration`, such as {npz: FILE}"
+    )

@@ -69,4 +69,6 @@ def run(ctx: click.Context, own: dict[str, Any], until: str) -> int:
         outcome = build(manifest, options, listener)
     if not common.json:
         listener.summary(outcome, until)
+    if outcome.wrong is not None:
+        raise outcome.wrong
     return outcome.exit_code

@@ -14,12 +14,13 @@ from tflbuild.cli import settings, warn_of_stray_manifest
 @click.pass_context
 def command(ctx: click.Context, /, **own: Any) -> int:
     """Check the manifests alone: nothing is built, no TensorFlow is imported."""
-    from tflbuild.graph import artifacts_of
+    from tflbuild.graph import artifacts_of, build_graph
     from tflbuild.manifest.load import load_workspace
 
     common = settings(ctx, own)
     workspace = load_workspace(common.root_manifest(), common.directory)
     warn_of_stray_manifest(common, workspace)
+    build_graph(workspace, workspace.models)  # finds what is declared, and is not there
     artifacts = [str(a) for model in workspace.models for a in artifacts_of(model)]
     if common.json:
         facts = {

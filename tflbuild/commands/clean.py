@@ -35,6 +35,7 @@ def command(ctx: click.Context, /, **own: Any) -> int:
     from tflbuild.engine.state import State
     from tflbuild.graph import build_graph
     from tflbuild.manifest.load import load_workspace
+    from tflbuild.manifest.problems import Problems
     from tflbuild.step import report_of
 
     common = settings(ctx, own)
@@ -47,7 +48,8 @@ def command(ctx: click.Context, /, **own: Any) -> int:
     with workspace_lock(private / "lock", waiting):
         with closing(State.read_only(private / "state.sqlite")) as state:
             rows, tasks = list(state.released().values()), set(state.tasks())
-        tasks |= set(build_graph(workspace, workspace.models).steps)
+        # Data that is not there hinders no cleaning.
+        tasks |= set(build_graph(workspace, workspace.models, Problems()).steps)
         kept = [row.path for row in rows if not _remove_released(root / row.path, row.sha256)]
         for folder in sorted({(root / row.path).parent for row in rows}):
             if index_is_ours(folder):

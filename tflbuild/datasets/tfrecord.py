@@ -110,14 +110,14 @@ def samples(
 NONE: frozenset[int] = frozenset()  # no record's data
 
 
-def _feature(features: Mapping[str, Feature], name: str, where: str) -> Feature:
+def _feature(features: Mapping[str, Feature], name: str, where: str, key: str = "") -> Feature:
     found = features.get(name)
     if found is None or not found.kind:
         near = get_close_matches(name, features, 1)
         hint = f"; did you mean {near[0]!r}?" if near and near[0] != name else ""
         raise TaskError(
             f"{where} has no feature {name!r} (it has {sorted(features)[:20]}){hint}",
-            key=f"tfrecord.features.{name}",
+            key=key or f"tfrecord.features.{name}",
         )
     return found
 
@@ -125,7 +125,7 @@ def _feature(features: Mapping[str, Feature], name: str, where: str) -> Feature:
 def _label(features: Mapping[str, Feature], name: str | None, where: str) -> int | None:
     if name is None:
         return None
-    found = _feature(features, name, where)
+    found = _feature(features, name, where, key="labels")
     if found.kind != "int64" or found.array().size != 1:
         raise TaskError(
             f"{where}: the label {name!r} must be one int64; it is {_spoken(found)}", key="labels"

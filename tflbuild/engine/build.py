@@ -28,7 +28,7 @@ from tflbuild.engine.record import (
     unchanged,
     variables_now,
 )
-from tflbuild.errors import UsageError
+from tflbuild.errors import ManifestErrors, UsageError
 
 if TYPE_CHECKING:
     from tflbuild.engine.files import FileDigests
@@ -69,11 +69,14 @@ class Outcome:
     result: Result | None = None
     graph: Graph | None = None
     released: Mapping[str, Any] = field(default_factory=dict)
+    wrong: ManifestErrors | None = None  # with keep_going: of models that were left out
 
     @property
     def exit_code(self) -> int:
         if self.done.interrupted:
             return 130
+        if self.wrong is not None:
+            return self.wrong.exit_code
         return 1 if self.done.counts.failed or self.done.counts.skipped else 0
 
 
@@ -211,6 +214,7 @@ def _slow(
     from tflbuild.engine.workers import Workers
     from tflbuild.graph import artifacts_of, build_graph
     from tflbuild.manifest.load import load_workspace, section_digest
+    from tflbuild.manifest.problems import Problems
     from tflbuild.manifest.root import MANIFEST, stray_manifest
     from tflbuild.selectors import forced_tasks, select
     from tflbuild.store.local import Store
@@ -249,7 +253,10 @@ def _slow(
                 }
         by_name = {model.name: model for model in workspace.models}
         work = [by_name[name] for name in selection.models if name not in clean]
-        graph = build_graph(workspace, work)
+        problems = Problems()
+        graph = build_graph(workspace, work, problems if options.keep_going else None)
+        if not graph.steps:  # nothing to go on with
+            problems.raise_any()
         selected = [name for name in selection.tasks if name in graph.steps]
         forced = forced_tasks(selection, graph, selected) if options.force else frozenset()
         decider = Decider(root, state, store, digests, Toolchain(), forced)
@@ -307,7 +314,7 @@ def _slow(
         counts, time.monotonic() - started, result.interrupted, len(graph.steps), stale
     )
     listen(done)
-    return Outcome(done, result, graph, released)
+    return Outcome(done, result, graph, released, problems.errors())
 
 
 def _manifests(root: Path, workspace: Workspace, read_at: int) -> list[Entry]:

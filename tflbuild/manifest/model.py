@@ -314,7 +314,14 @@ class Model:
             for shipped in self.signatures:
                 for where in _OF_SIGNATURES:
                     if key.startswith(f"{where}{shipped.name}."):
-                        key = key.removeprefix(f"{where}{shipped.name}.")
+                        # What the model itself says of its source's interface has no `source.`.
+                        above = "" if where == "source.signatures." else where.split(".")[0] + "."
+                        key = above + key.removeprefix(f"{where}{shipped.name}.")
+        if key not in self.positions and key.startswith("data."):  # or the other way round
+            rest = key.removeprefix("data.")
+            for shipped in self.signatures:
+                if (own := f"data.signatures.{shipped.name}.{rest}") in self.positions:
+                    return self.positions[own]
         if key not in self.positions and key.startswith("source.signatures."):
             key = "source.signature"
         return self.positions.get(key, self.position)

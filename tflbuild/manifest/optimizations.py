@@ -68,10 +68,17 @@ def _check_calibration(
         # A signature without calibration would stay float, silently.
         several = len(signatures) > 1
         where = f"data.signatures.{shipped.name}.calibration" if several else "data.calibration"
-        model.problem(
-            f"{_calibrating(entry)} needs `{where}`, such as {{npz: FILE}}",
-            get(entry, "quantize") or entry,
-        )
+        needs = f"{_calibrating(entry)} needs `{where}`, such as {{npz: FILE}}"
+        extends = get(model.own, "extends")
+        if extends is not None and get(model.own, "optimizations", wanting[0].name) is None:
+            # What is extended may be right by itself, and lie in another manifest.
+            model.key_problem(
+                f"model {model.name!r}, which extends {describe(extends.value)}: optimization"
+                f" {wanting[0].name!r} has {needs.replace(' needs ', ', which needs ', 1)}",
+                extends,
+            )
+            continue
+        model.problem(needs, get(entry, "quantize") or entry)
     # One that comes from `defaults` serves the models that quantize, and harms no other.
     perhaps = any(o.recipe_file is not None for o in optimizations)  # its rules say so
     for name in (None, *(s.name for s in signatures)):

@@ -26,13 +26,17 @@ class Problems:
         return len(self._found)
 
     def raise_any(self) -> None:
-        """Raises ManifestErrors, sorted by position and not endless, if anything was found."""
+        """Raises ManifestErrors if anything was found."""
+        if (errors := self.errors()) is not None:
+            raise errors
+
+    def errors(self) -> ManifestErrors | None:
+        """What was found, sorted by position and not endless; None for nothing."""
         nowhere = Position("", 0, 0)
         errors = sorted(self._found.values(), key=lambda e: (e.position or nowhere, e.message))
         if len(errors) > SHOWN:
             errors = [*errors[:SHOWN], ManifestError(f"… and {len(errors) - SHOWN} more")]
-        if errors:
-            raise ManifestErrors(errors)
+        return ManifestErrors(errors) if errors else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -104,6 +104,9 @@ class _Reader:
             if limits.min is None and limits.max_drop is None:
                 self.model.problem(f"{name} has no limit; give min or max_drop", node)
             wrong = ""
+            said = get(self.model.tree, "data", *self.below, "test")
+            if test is None and (said or get(self.model.tree, "data", "test")) is not None:
+                continue  # it is there, and wrong, which has been told
             if test is None:
                 wrong = "is missing"
             elif isinstance(test, RandomData):

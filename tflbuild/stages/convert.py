@@ -11,6 +11,7 @@ from typing import Any
 
 from tflbuild import asked, data, quantizing
 from tflbuild.conversion import Lowered, bind, give_ranks, make_converter
+from tflbuild.declared import declared
 from tflbuild.errors import TaskError
 from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.optimizations.base import TENSORFLOW, Settings
@@ -39,7 +40,7 @@ def run(request: Request) -> None:
             "quantize: qat needs a model of quantization-aware training (FakeQuant ops);"
             " this graph has none: use quantize: int8 with calibration data"
         )
-    samples = []
+    samples: list[data.Samples] = []
     if quantization.CALIBRATES:
         # Detected before the converter dies of it, in seconds rather than hours.
         if problem := request.read_json("calibration.json").get(params["quantize"]):
@@ -47,13 +48,12 @@ def run(request: Request) -> None:
                 f"quantize: {params['quantize']} cannot convert it: {problem}",
                 key="optimization.quantize",
             )
-        samples = [
-            data.load(
-                params["calibration"][index], request.files(f"calibration.{index}"),
-                signature["inputs"], "calibration",
-            )
-            for index, signature in enumerate(lowered.signatures)
-        ]  # fmt: skip
+        for index, signature in enumerate(lowered.signatures):
+            files, inputs = request.files(f"calibration.{index}"), signature["inputs"]
+            several = signature["signature"] if len(lowered.signatures) > 1 else None
+            with declared("calibration", "calibration", several):
+                its = data.load(params["calibration"][index], files, inputs, "calibration")
+            samples.append(its)
     calibration = _generator(lowered, samples) if samples else None
     converted = quantizing.convert(
         lambda: make_converter(lowered), quantization, Settings.of(params), calibration

@@ -123,20 +123,33 @@ def _undeclared(lines: Sequence[str], sandbox: Path, folder: Path, root: Path) -
     """A hint, when the last words name a file of the workspace that the command was not given."""
     where = root / folder.relative_to(sandbox)
     for line in reversed(lines):
-        names = re.findall(r"""['"]([^'"\n]{1,300})['"]""", line)
-        names += [word.strip(":,;") for word in line.split()]
-        for module in re.findall(r"No module named ['\"]([\w.]+)", line):
-            path = module.replace(".", "/")
+        names = []
+        for module in re.findall(r"No module named ['\"]?([\w.]+)", line):
+            path = module.rstrip(".").replace(".", "/")
             names += [f"{path}.py", f"{path}/__init__.py"]
+        names += re.findall(r"""['"]([^'"\n]{1,300})['"]""", line)
+        names += [word.strip(":,;'\"()") for word in line.split()]
         for name in names:
             real = Path(os.path.normpath(where / name.replace(str(sandbox), str(root))))
-            if "\0" in name or not real.is_relative_to(root):
+            if "\0" in name or not real.is_relative_to(root) or _is_installed(real, root):
                 continue
             there = sandbox / real.relative_to(root)
             if os.path.isfile(real) and not os.path.exists(there):
                 shown = os.path.relpath(real, where)
                 return f"; {shown!r} is in the workspace, but not among generate.inputs: add it"
     return ""
+
+
+def _is_installed(path: Path, root: Path) -> bool:
+    """Whether a file belongs to a Python that lies in the workspace: its program (which begins
+    most of what it says), or an installed package."""
+    if any(path.is_relative_to(prefix) for prefix in {sys.prefix, sys.base_prefix}):
+        return True
+    above = (folder for folder in path.parents if folder != root and folder.is_relative_to(root))
+    return any(
+        folder.name in ("site-packages", "dist-packages") or (folder / "pyvenv.cfg").is_file()
+        for folder in above
+    )
 
 
 def _written(folder: Path, sandbox: Path, request: Request) -> str:

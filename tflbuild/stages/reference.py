@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tflbuild import data
+from tflbuild.declared import declared, found_in
 from tflbuild.errors import TaskError, one_line
 from tflbuild.sources.base import Signature
 from tflbuild.stages import lower
@@ -41,10 +42,14 @@ def run(request: Request) -> None:
     count = 0
     for index, source in enumerate(sources):
         files, specs = request.files(f"test.{index}"), source.specs
-        samples = data.load(params["test"][index], files, specs, "test")
+        several = source.name if len(sources) > 1 else None
+        with declared("test", found_in(params, index), several):
+            samples = data.load(params["test"][index], files, specs, "test")
         stacked = data.is_stacked(samples, specs)
+        with declared("test", found_in(params, index), several):
+            collected = source.run(samples)
         entries = []
-        for name, rows in source.run(samples).items():
+        for name, rows in collected.items():
             array = join(rows, stacked)
             np.save(request.out / f"output.{count}.npy", canonical(array), allow_pickle=False)
             entry = {"name": name, "dtype": str(array.dtype), "shape": list(array.shape)}
