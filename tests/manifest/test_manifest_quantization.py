@@ -18,6 +18,7 @@ from tflbuild.optimizations.base import AI_EDGE, TENSORFLOW, Settings
 from tflbuild.optimizations.settings import SETTINGS
 
 CALIBRATED = "    data: {calibration: {npz: data/cal.npz}}\n"
+TESTED = "    data: {calibration: {npz: data/cal.npz}, test: {npz: data/cal.npz}}\n"
 
 
 def manifest(optimization: str, more: str = "") -> str:
@@ -78,7 +79,7 @@ def test_who_calibrates(load: Load) -> None:
     ):
         assert loaded(load, text, CALIBRATED if calibrates else "").calibrates == calibrates
         with pytest.raises(ManifestErrors, match=r"calibration"):
-            load(manifest(text, "" if calibrates else CALIBRATED))
+            load(manifest(text, "" if calibrates else TESTED))
 
 
 WRONG = {
@@ -131,6 +132,20 @@ def test_one_line_with_the_place(load: Load, text: str) -> None:
     assert len(lines) == 1, lines
     assert lines[0].startswith(f"tflbuild.yaml:5:{column}: "), lines
     assert says in lines[0]
+
+
+def test_calibration_data_serve_parity_where_there_are_no_test_data(load: Load) -> None:
+    loaded(load, "{quantize: float16}", CALIBRATED)
+    with pytest.raises(ManifestErrors, match="remove it, or call it `test`") as caught:
+        load(manifest("{quantize: float16}", TESTED))
+    assert str(caught.value).startswith("tflbuild.yaml:6:12: `data.calibration` has no effect")
+
+
+def test_an_error_of_an_optimization_hides_what_follows_from_it(load: Load) -> None:
+    for wrong in ("{quantize: int9}", "{quantize: float16, per_channel: false}"):
+        with pytest.raises(ManifestErrors) as caught:
+            load(manifest(wrong, TESTED))
+        assert "data.calibration" not in str(caught.value)
 
 
 def test_every_pair_of_keys_is_taken_or_refused_once(load: Load) -> None:
