@@ -18,6 +18,7 @@ from tflbuild.optimizations.base import AI_EDGE, TENSORFLOW, Settings
 from tflbuild.optimizations.settings import SETTINGS
 
 CALIBRATED = "    data: {calibration: {npz: data/cal.npz}}\n"
+TESTED = "    data: {calibration: {npz: data/cal.npz}, test: {npz: data/cal.npz}}\n"
 
 
 def manifest(optimization: str, more: str = "") -> str:
@@ -40,7 +41,7 @@ def test_what_is_not_said_is_in_no_key(load: Load) -> None:
 
 def test_settings_reach_the_action(load: Load) -> None:
     text = (
-        "{quantize: int8, io: uint8, io_output: float32, per_channel: false, float_ops: forbid,"
+        "{quantize: int8, io: uint8, io_output: float32, per_channel: false, float_ops: allow,"
         " keep_float: [b, a], sparsity: true, converter: {unfold_batchmatmul: true}}"
     )
     workspace = load(manifest(text, CALIBRATED))
@@ -48,7 +49,7 @@ def test_settings_reach_the_action(load: Load) -> None:
     params = steps["convert:m:o"].params
     assert {k: v for k, v in params.items() if k != "calibration"} == {
         "quantize": "int8", "io": "uint8", "io_output": "float32", "profile": "builtin",
-        "per_channel": False, "float_ops": "forbid", "keep_float": ["b", "a"], "sparsity": True,
+        "per_channel": False, "float_ops": "allow", "keep_float": ["b", "a"], "sparsity": True,
         "converter": {"unfold_batchmatmul": True},
     }  # fmt: skip
     assert Settings.of(params) == Settings(
@@ -78,7 +79,7 @@ def test_who_calibrates(load: Load) -> None:
     ):
         assert loaded(load, text, CALIBRATED if calibrates else "").calibrates == calibrates
         with pytest.raises(ManifestErrors, match=r"calibration"):
-            load(manifest(text, "" if calibrates else CALIBRATED))
+            load(manifest(text, "" if calibrates else TESTED))
 
 
 WRONG = {
@@ -114,6 +115,9 @@ WRONG = {
     "{converter: {experimental_low_bit_qat: true}}": (37, "it needs quantize: qat"),
     "{converter: {experimental_lower_tensor_list_ops: true}}": (37, "true is what the converter"),
     "{converter: {unfold_batchmatmul: 1}}": (57, "true or false, got the number 1"),
+    "{quantize: int8, keep_float: [a], float_ops: forbid}": (
+        41, "keep_float keeps operators float, which float_ops: forbid refuses",
+    ),
     "{quantize: int8, keep_float: []}": (53, "empty list"),
     "{quantize: int8, keep_float: [a, a]}": (57, "twice"),
 }  # fmt: skip
@@ -128,6 +132,20 @@ def test_one_line_with_the_place(load: Load, text: str) -> None:
     assert len(lines) == 1, lines
     assert lines[0].startswith(f"tflbuild.yaml:5:{column}: "), lines
     assert says in lines[0]
+
+
+def test_calibration_data_serve_parity_where_there_are_no_test_data(load: Load) -> None:
+    loaded(load, "{quantize: float16}", CALIBRATED)
+    with pytest.raises(ManifestErrors, match="remove it, or call it `test`") as caught:
+        load(manifest("{quantize: float16}", TESTED))
+    assert str(caught.value).startswith("tflbuild.yaml:6:12: `data.calibration` has no effect")
+
+
+def test_an_error_of_an_optimization_hides_what_follows_from_it(load: Load) -> None:
+    for wrong in ("{quantize: int9}", "{quantize: float16, per_channel: false}"):
+        with pytest.raises(ManifestErrors) as caught:
+            load(manifest(wrong, TESTED))
+        assert "data.calibration" not in str(caught.value)
 
 
 def test_every_pair_of_keys_is_taken_or_refused_once(load: Load) -> None:
