@@ -74,7 +74,6 @@ def _check_calibration(
         # A signature without calibration would stay float, silently.
         several = len(signatures) > 1
         where = f"data.signatures.{shipped.name}.calibration" if several else "data.calibration"
-<<<<<<< HEAD
         needs = f"{_calibrating(entry)} needs `{where}`, such as {{npz: FILE}}"
         extends = get(model.own, "extends")
         if extends is not None and get(model.own, "optimizations", wanting[0].name) is None:
@@ -86,13 +85,6 @@ def _check_calibration(
             )
             continue
         model.problem(needs, get(entry, "quantize") or entry)
-    # One that comes from `defaults` serves the models that quantize, and harms no other.
-=======
-        model.problem(
-            f"{_calibrating(entry)} needs `{where}`, such as {{npz: FILE}}",
-            get(entry, "quantize") or entry,
-        )
->>>>>>> fixb
     perhaps = any(o.recipe_file is not None for o in optimizations)  # its rules say so
     if not right or wanting or perhaps:
         return
