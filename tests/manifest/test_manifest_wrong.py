@@ -141,7 +141,9 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
         HEAD + "  m: {source: {format: saved_model, path: models/kvs}, optimizations: {a: {}}}\n",
         "3:43", "no such folder: 'models/kvs'; did you mean 'models/kws'?",
     ),
-    "missing file": (optimized("data: {test: {npz: data/tset.npz}}"), "6:24", "mean 'data/test.npz'?"),
+    "missing file": (
+        optimized("data: {test: {npz: data/tset.npz}}"), "6:24", "mean 'data/test.npz'?",
+    ),
     "missing parent": (optimized("data: {test: {npz: no/x.npz}}"), "6:24", "folder 'no' does not"),
     "leaves the workspace": (optimized("data: {test: {npz: ../x.npz}}"), "6:24", "leaves the"),
     "absolute": (optimized("data: {test: {npz: /etc/passwd.npz}}"), "6:24", "leaves the works"),
