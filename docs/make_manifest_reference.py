@@ -34,7 +34,9 @@ Made from [`tflbuild.schema.json`](../tflbuild/schemas/tflbuild.schema.json) by
 `python docs/make_manifest_reference.py`; do not edit it by hand. `tflbuild schema` prints the
 schema itself: give it to your editor. [GUIDE.md](GUIDE.md) explains; this page lists.
 
-- `<name>` stands for a name of your choice.
+- `<name>` stands for a name of your choice, `[]` for each entry of a list.
+- `data.test` and `data.signatures.<name>` take what `data.calibration` takes, where only the latter
+  lists it all.
 - Paths are relative to the manifest that holds them and stay below the workspace root.
 - Sizes: a whole number of bytes, or a number with `KB`, `MB`, `GB` (1000) or `KiB`, `MiB`, `GiB`
   (1024). Counts: a whole number, or a number with `K`, `M`, `G`.
@@ -55,6 +57,14 @@ These are refused with the remedy of the right column.
 """
 
 
+_DATA = "models.<name>.data.calibration."
+_PLACES = {
+    "#/$defs/model": ("models.<name>",),
+    "#/$defs/tfrecord": (f"{_DATA}tfrecord",),
+    "#/$defs/images": (f"{_DATA}images",),
+}
+
+
 @dataclass(frozen=True)
 class Key:
     """One key of the manifest."""
@@ -70,6 +80,9 @@ def keys(part: dict[str, Any], whole: dict[str, Any], path: str = "") -> Iterato
     named = part.get("additionalProperties")
     if isinstance(named, dict) and named:
         yield from _key(named, whole, f"{path}.<name>")
+    items = part.get("items")
+    if isinstance(items, dict) and "properties" in items:  # the keys of each entry of a list
+        yield from keys(items, whole, f"{path}[]")
 
 
 def _key(part: dict[str, Any], whole: dict[str, Any], path: str) -> Iterator[Key]:
@@ -77,8 +90,9 @@ def _key(part: dict[str, Any], whole: dict[str, Any], path: str) -> Iterator[Key
     if reference is not None:
         part = {**referred(whole, reference), **part}
     yield Key(path, part)
-    # What is referred to is listed once, at its own place.
-    elsewhere = reference is not None and path != "models.<name>"
+    # What is referred to is listed once: at its own place, or what has none (`#/$defs/…`) where it
+    # is met first, which for a model is not `defaults`.
+    elsewhere = reference is not None and path not in _PLACES.get(reference, ())
     if PLANNED not in part and not elsewhere:
         yield from keys(part, whole, path)
 

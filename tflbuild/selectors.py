@@ -169,7 +169,7 @@ def _related(path: str, other: str) -> bool:
 
 
 def _nothing(workspace: Workspace, selector: str) -> str:
-    known = _known(workspace)
+    known = _known(workspace, selector)
     near = get_close_matches(selector, known, 3, 0.5)
     if near:
         return f"nothing matches {selector!r}; did you mean {' or '.join(near)}?"
@@ -177,7 +177,19 @@ def _nothing(workspace: Workspace, selector: str) -> str:
     return f"nothing matches {selector!r}; the models are {shown}"
 
 
-def _known(workspace: Workspace) -> list[str]:
+def _known(workspace: Workspace, selector: str) -> list[str]:
+    """What may be selected, of the kind that was meant: @T, a task, or else M, M:O and M:O@T."""
+    if selector.startswith("@"):
+        return [f"@{name}" for name in dict.fromkeys(
+            artifact.target for model in workspace.models for artifact in artifacts_of(model)
+        )]  # fmt: skip
+    if selector.count(":") + ("@" in selector) > 1 or selector.partition(":")[0] in ORDER:
+        try:
+            tasks = [s.name for model in workspace.models for s in model_steps(workspace, model)]
+        except (ManifestError, ManifestErrors):  # told of where the graph is built
+            tasks = []
+        if get_close_matches(selector, tasks, 1, 0.8):
+            return tasks
     names: Iterable[str] = (
         name
         for model in workspace.models

@@ -127,3 +127,14 @@ def test_ci_script_is_sound_and_finds_the_test_command() -> None:
     pattern = re.search(r"grep -m 1 -E '([^']+)' README.md", path.read_text("utf-8"))
     assert pattern is not None
     assert re.search(pattern[1], README, re.MULTILINE) is not None
+
+
+def test_manifest_reference_goes_into_lists_and_shared_sections() -> None:
+    maker = script(DOCS / "make_manifest_reference.py")
+    page = maker.reference(json.loads(maker.SCHEMA.read_text("utf-8")))
+    data = "models.<name>.data.calibration"
+    for key in (f"{data}.tfrecord.features.<name>.shape", f"{data}.images.resize",
+                "models.<name>.optimizations.<name>.recipe[].weights"):  # fmt: skip
+        assert page.count(f"| `{key}` |") == 1
+    (line,) = [one for one in page.splitlines() if f"`{data}.tfrecord.compression`" in one]
+    assert "`none` \\| `gzip` \\| `zlib`" in line

@@ -154,3 +154,19 @@ def test_a_manifest_selects_the_models_that_it_declares(empty: Fake) -> None:
         own = os.path.relpath(empty.root / "models/more/tflbuild.yaml", empty.root / cwd)
         found = select(loaded, (own,), "release", empty.root / cwd)
         assert found.models == ("extra",)
+
+
+@pytest.mark.parametrize(
+    ("selector", "near"),
+    [
+        ("@litrt", "@litert"),
+        ("@phome", "@phone"),
+        ("convrt:kws:int8", "convert:kws:int8"),
+        ("convert:kws:imt8", "convert:kws:int8"),
+        ("kws:imt8", "kws:int8"),
+    ],
+)
+def test_what_was_meant(loaded: Workspace, selector: str, near: str) -> None:
+    with pytest.raises(UsageError, match="did you mean ") as raised:
+        tasks(loaded, selector)
+    assert str(raised.value).partition("did you mean ")[2].split(" or ")[0].rstrip("?") == near

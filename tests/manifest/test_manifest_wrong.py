@@ -139,9 +139,11 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
     # paths
     "missing folder": (
         HEAD + "  m: {source: {format: saved_model, path: models/kvs}, optimizations: {a: {}}}\n",
-        "3:43", "no such folder: 'models/kvs'; did you mean 'kws'?",
+        "3:43", "no such folder: 'models/kvs'; did you mean 'models/kws'?",
     ),
-    "missing file": (optimized("data: {test: {npz: data/tset.npz}}"), "6:24", "mean 'test.npz'?"),
+    "missing file": (
+        optimized("data: {test: {npz: data/tset.npz}}"), "6:24", "mean 'data/test.npz'?",
+    ),
     "missing parent": (optimized("data: {test: {npz: no/x.npz}}"), "6:24", "folder 'no' does not"),
     "leaves the workspace": (optimized("data: {test: {npz: ../x.npz}}"), "6:24", "leaves the"),
     "absolute": (optimized("data: {test: {npz: /etc/passwd.npz}}"), "6:24", "leaves the works"),
@@ -366,3 +368,26 @@ def test_manifest_that_cannot_be_read(tmp_path: Path, make: object) -> None:
     make(path)
     with pytest.raises(ManifestErrors, match=r"^tflbuild.yaml:1:1: cannot read the manifest"):
         load_workspace(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("models/digit.keras", "'models/digit.keras'; did you mean 'models/digits.keras'?"),
+        ("./models/Digit.keras", "'./models/Digit.keras'; did you mean './models/digits.keras'?"),
+        ("models/cls.keras", "'models/cls.keras'"),  # like another in its suffix alone
+        ("models/none.pb", "'models/none.pb'"),
+    ],
+)
+def test_missing_file(load: Load, path: str, said: str) -> None:
+    source = f"source: {{format: keras, path: {path}}}"
+    with pytest.raises(ManifestErrors) as caught:
+        load(f"version: 1\nmodels: {{m: {{{source}, optimizations: {{f: {{}}}}}}}}\n")
+    assert str(caught.value).endswith(f"no such file: {said}")
+
+
+def test_missing_file_below_another_manifest(load: Load) -> None:
+    """Where it was looked for is said only when that is not what is written."""
+    text = "models: {m: {source: {format: keras, path: zz.keras}, optimizations: {f: {}}}}\n"
+    with pytest.raises(ManifestErrors, match=r"\(looked for 'models/zz.keras'\)"):
+        load("version: 1\ninclude: [models/t.yaml]\n", **{"models/t.yaml": text})

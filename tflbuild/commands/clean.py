@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from tflbuild.cli import settings
+from tflbuild.step import ORDER
 from tflbuild.store.digest import file_digest
 
 
@@ -56,8 +57,9 @@ def command(ctx: click.Context, /, **own: Any) -> int:
                 (folder / INDEX).unlink(missing_ok=True)
                 (folder / SUMS).unlink(missing_ok=True)
         build = root / workspace.build_dir
+        for log in _logs(build / "logs"):
+            log.unlink(missing_ok=True)
         for task in tasks:
-            (build / "logs" / f"{task}.log").unlink(missing_ok=True)
             report = report_of(task)
             if report is not None:
                 (build / "reports" / report).unlink(missing_ok=True)
@@ -91,6 +93,23 @@ def _remove_released(path: Path, sha256: str) -> bool:
     except FileNotFoundError:
         pass
     return True
+
+
+def _logs(folder: Path) -> list[Path]:
+    """The logs of tasks, also of those that failed and have left the manifest since: no state
+    knows these. What is not called like a task is somebody's own."""
+    try:
+        found = list(folder.iterdir())
+    except OSError:
+        return []
+    return [
+        path
+        for path in found
+        if path.suffix == ".log"
+        and path.name.partition(":")[0] in ORDER
+        and ":" in path.name
+        and path.is_file()
+    ]
 
 
 def _remove_empty(folder: Path) -> None:

@@ -16,6 +16,7 @@ from tflbuild.errors import UsageError
 @click.pass_context
 def command(ctx: click.Context, /, **own: Any) -> int:
     """Print what an action printed when it last ran."""
+    from tflbuild.graph import Graph, model_steps
     from tflbuild.manifest.load import load_workspace
     from tflbuild.selectors import select
 
@@ -24,9 +25,16 @@ def command(ctx: click.Context, /, **own: Any) -> int:
     task = own["task"]
     found = select(workspace, (task,), "release", common.directory)
     if task not in found.named:
-        raise UsageError(
-            f"{task!r} is no task; tasks are named like {' or '.join(found.tasks[:2])}"
-        )
+        steps = {s.name: s for m in workspace.models if m.name in found.models
+                 for s in model_steps(workspace, m)}  # fmt: skip
+        graph = Graph(workspace, steps)
+        # A release is made by the parent, which keeps no log.
+        having = [name for name in graph.needed(found.tasks) if not name.startswith("release:")]
+        logs = workspace.root / workspace.build_dir / "logs"
+        having.sort(key=lambda name: not (logs / f"{name}.log").is_file())
+        raise UsageError(f"{task!r} is no task; tasks are named like {' or '.join(having[:2])}")
+    if task.startswith("release:"):
+        raise UsageError(f"{task} has no log: it copies a file; what it waits for has one")
     path = workspace.root / Path(workspace.build_dir) / "logs" / f"{task}.log"
     if not path.is_file():
         raise UsageError(f"{task} has no log: it has not run here")

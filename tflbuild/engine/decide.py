@@ -10,6 +10,7 @@ from typing import Any
 
 from tflbuild.engine.files import FileDigests
 from tflbuild.engine.state import Outputs, State, TaskRow
+from tflbuild.manifest.model import ImageData
 from tflbuild.stages.generate import INPUT
 from tflbuild.step import STAGES, UNSTABLE, Port, Step
 from tflbuild.store.keys import Action, Change, compare
@@ -138,7 +139,9 @@ def _input_name(step: Step, name: str) -> str:
     if name.startswith("source/"):  # a file that has gone
         return f"{step.model.source.path}/{name.removeprefix('source/')}"
     if step.data is not None and not name.startswith("python/"):
-        return name.partition("/")[2]
+        own = name.partition("/")[2]
+        # Images are known by their path below the folder: one that came is shown with it.
+        return f"{step.data.folder}/{own}" if own and isinstance(step.data, ImageData) else own
     if name.startswith("python/"):
         return name.removeprefix("python/")
     if name.startswith(INPUT):  # of a command

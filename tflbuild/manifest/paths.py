@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
 
 from tflbuild.errors import ManifestError
-from tflbuild.manifest.problems import nearest
 from tflbuild.manifest.yamlfile import Node, describe
 from tflbuild.pointers import dvc_hint, lfs_problem
 
@@ -83,13 +83,29 @@ class Paths:
         if hint := dvc_hint(path, self.root, base):
             return ManifestError(f"no such {what}: {describe(node.value)}{hint}", node.position)
         try:
-            hint = (
-                nearest(name, os.listdir(folder))
-                or f" (looked for {describe(self.relative(path))})"
-            )
+            hint = _beside(str(node.value), name, os.listdir(folder))
+            # The manifest's own folder comes before what it says.
+            if not hint and self.relative(path) != os.path.normpath(str(node.value)):
+                hint = f" (looked for {describe(self.relative(path))})"
         except OSError:
             hint = f"; the folder {describe(self.relative(folder))} does not exist either"
         return ManifestError(f"no such {what}: {describe(node.value)}{hint}", node.position)
+
+
+def _beside(said: str, name: str, there: list[str]) -> str:
+    """The words that suggest the nearest name in the folder that was meant, as the manifest has
+    to write it; nothing where none is near but by its suffix."""
+    stem, suffix = os.path.splitext(name[:100].casefold())
+    folded = {other.casefold(): other for other in there}
+    alike = [
+        other
+        for other in folded
+        if not other.endswith(suffix) or get_close_matches(stem, [other.removesuffix(suffix)], 1)
+    ]
+    match = get_close_matches(stem + suffix, alike, 1)
+    if not match:
+        return ""
+    return f"; did you mean {os.path.join(os.path.dirname(said.rstrip('/')), folded[match[0]])!r}?"
 
 
 def lies_in(path: str, folder: str) -> bool:
