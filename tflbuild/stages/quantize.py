@@ -63,7 +63,8 @@ def run(request: Request) -> None:
             )
             for index, signature in enumerate(interface["signatures"])
         }  # fmt: skip
-    raw = quantized(source, entries, interface, samples)
+    recipe = params["quantize"] == "recipe"
+    raw = quantized(source, entries, interface, samples, recipe=recipe)
     places = kept.kept_operators(read_model(raw), named)
     released = finish(raw, interface)
     verified = asked.verify(read_model(released), params, interface, AI_EDGE, places)
@@ -154,6 +155,8 @@ def read_recipe(content: bytes) -> list[dict[str, Any]]:
             wrong = "has no op_config"
         elif not all(isinstance(entry[k], str) for k in ("regex", "operation", "algorithm_key")):
             wrong = "has a regex, operation or algorithm_key that is not text"
+        elif unknown := ai_edge.unknown_operator(entry["operation"]):
+            wrong = f"cannot be: {unknown}"
         else:
             try:
                 re.compile(entry["regex"])
@@ -193,17 +196,22 @@ def quantized(
     entries: list[dict[str, Any]],
     interface: Mapping[str, Any],
     samples: Mapping[str, data.Samples] | None,
+    *,
+    recipe: bool,
 ) -> bytes:
-    """The package's bytes. Raises TaskError."""
+    """The package's bytes. Raises TaskError; `recipe`: the manifest has one, and is to blame."""
     from tflbuild.tflite.read import read_model
     from tflbuild.tflite.recurrent import quantizer_advice
 
+    key = _RECIPE if recipe else "optimization.quantizer"
     module = load_package()
     try:
         quantizer = module.Quantizer(source, entries)
         needed = quantizer.need_calibration
     except Exception as error:  # the package raises whatever it likes
-        raise TaskError(f"ai-edge-quantizer refuses the recipe: {one_line(error)}") from error
+        raise TaskError(
+            f"ai-edge-quantizer refuses the recipe: {one_line(error)}", key=key
+        ) from error
     if needed and samples is None:
         raise TaskError(
             "the recipe quantizes activations, and that needs data.calibration", key=_RECIPE
@@ -220,8 +228,27 @@ def quantized(
     except Exception as error:  # the package raises whatever it likes
         if needed and (advice := quantizer_advice(read_model(source))):
             raise TaskError(advice, key="optimization.quantizer") from error
-        raise TaskError(f"ai-edge-quantizer failed: {one_line(error)}") from error
+        if blocks := _BLOCKS.search(one_line(error)):
+            at = key if recipe else "optimization.granularity"
+            raise TaskError(block_problem(*blocks.groups()), key=at) from error
+        raise TaskError(f"ai-edge-quantizer failed: {one_line(error)}", key=key) from error
     return bytes(result.quantized_model)
+
+
+# What the package says of a weight that its blocks do not divide.
+_BLOCKS = re.compile(
+    r"tensor: (.+)\. Error: Quantized dimension (\d+) in tensor shape (\(.+\)) is not divisible by"
+    r" block size (\d+)"
+)
+
+
+def block_problem(tensor: str, length: str, shape: str, block: str) -> str:
+    """A weight that cannot be quantized by blocks, and how to go on without it."""
+    return (
+        f"rows of the weight {tensor!r}, of shape {shape}, are {length} long, no multiple of the"
+        f" block, {block}: write keep_float: [{tensor!r}] to leave it float, or a recipe with"
+        " another granularity for it"
+    )
 
 
 def calibrated(
