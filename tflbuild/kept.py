@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tflbuild.errors import TaskError
@@ -12,11 +12,28 @@ if TYPE_CHECKING:
     from tflbuild.tflite.read import Op, TfliteModel
 
 
-def check_found(pattern: str, found: Sequence[Any], model: TfliteModel) -> None:
-    """Raises TaskError, with the nearest names, for a pattern that names nothing."""
+def input_names(interface: Mapping[str, Any]) -> frozenset[str]:
+    """The names of all inputs, of every signature."""
+    return frozenset(e["name"] for s in interface["signatures"] for e in s["inputs"])
+
+
+def check_found(
+    pattern: str, found: Sequence[Any], model: TfliteModel, inputs: Collection[str]
+) -> None:
+    """Raises TaskError, with the nearest names, for a pattern that names no operator.
+
+    Args:
+        inputs: the names of the model's inputs.
+    """
     from tflbuild.tflite import names
 
     if not found:
+        if pattern in inputs:
+            raise TaskError(
+                f"keep_float: {pattern!r} is an input, and keep_float names operators, by type,"
+                " layer or output; a float input is `io: float32`, the default",
+                key="optimization.keep_float",
+            )
         near = names.near(model, pattern)
         raise TaskError(
             f"keep_float: no operator, layer or tensor is called {pattern!r}; the nearest are"

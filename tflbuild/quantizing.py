@@ -6,7 +6,7 @@ error: the converter takes many in silence and does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,14 @@ Make = Callable[[], Any]  # a fresh converter of the lowered form
 
 
 def convert(
-    make: Make, quantization: Quantization, settings: Settings, calibration: Calibration | None
+    make: Make,
+    quantization: Quantization,
+    settings: Settings,
+    calibration: Calibration | None,
+    inputs: Collection[str],
 ) -> Converted:
-    """Convert, and convert again without each further setting.
+    """Convert, and convert again without each further setting. `inputs`: the names of the model's
+    inputs, for messages.
 
     Raises ConversionFailed, and TaskError for a setting without effect.
     """
@@ -35,7 +40,7 @@ def convert(
         quantization.configure(converter, chosen, calibration)
         _configure_further(converter, chosen)
         if chosen.keep_float:
-            return _keep_float(converter, chosen)
+            return _keep_float(converter, chosen, inputs)
         return Converted(run_converter(converter))
 
     result = once(settings)
@@ -109,7 +114,7 @@ def _others(settings: Settings, key: str) -> tuple[tuple[str, Any], ...]:
     return tuple(pair for pair in settings.converter if pair[0] != key)
 
 
-def _keep_float(converter: Any, settings: Settings) -> Converted:
+def _keep_float(converter: Any, settings: Settings, inputs: Collection[str]) -> Converted:
     """int8, with some operators left out: calibrate alone, then quantize with their names."""
     import tensorflow as tf
     from tensorflow.lite.python.convert import (
@@ -147,7 +152,7 @@ def _keep_float(converter: Any, settings: Settings) -> Converted:
     plain = read_model(quantize(set()))
     kept: dict[tuple[int, str], str] = {}
     for pattern, found in names.find(model, settings.keep_float).items():
-        check_found(pattern, found, model)
+        check_found(pattern, found, model, inputs)
         named = {(g.index, output_name(g, op)): op.name for g, op in found}
         if all(is_float(plain, *which) for which in named.items()):
             raise TaskError(

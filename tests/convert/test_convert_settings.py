@@ -38,7 +38,7 @@ models:
       old: {quantize: int8, converter: {experimental_new_quantizer: false}}
       debug: {converter: {serialize_debug_metadata: true}}
       half: {quantize: float16, converter: {experimental_supported_accumulation_type: float16}}
-      by_type: {quantize: int8, io: int8, keep_float: [CONV_2D], float_ops: forbid}
+      by_type: {quantize: int8, io: int8, keep_float: [CONV_2D]}
       by_layer: {quantize: int8, io: int8, keep_float: [second]}
       by_glob: {quantize: int8, keep_float: ["*/MatMul*"], per_channel: false}
   trig:

@@ -40,7 +40,7 @@ def test_what_is_not_said_is_in_no_key(load: Load) -> None:
 
 def test_settings_reach_the_action(load: Load) -> None:
     text = (
-        "{quantize: int8, io: uint8, io_output: float32, per_channel: false, float_ops: forbid,"
+        "{quantize: int8, io: uint8, io_output: float32, per_channel: false, float_ops: allow,"
         " keep_float: [b, a], sparsity: true, converter: {unfold_batchmatmul: true}}"
     )
     workspace = load(manifest(text, CALIBRATED))
@@ -48,7 +48,7 @@ def test_settings_reach_the_action(load: Load) -> None:
     params = steps["convert:m:o"].params
     assert {k: v for k, v in params.items() if k != "calibration"} == {
         "quantize": "int8", "io": "uint8", "io_output": "float32", "profile": "builtin",
-        "per_channel": False, "float_ops": "forbid", "keep_float": ["b", "a"], "sparsity": True,
+        "per_channel": False, "float_ops": "allow", "keep_float": ["b", "a"], "sparsity": True,
         "converter": {"unfold_batchmatmul": True},
     }  # fmt: skip
     assert Settings.of(params) == Settings(
@@ -114,6 +114,9 @@ WRONG = {
     "{converter: {experimental_low_bit_qat: true}}": (37, "it needs quantize: qat"),
     "{converter: {experimental_lower_tensor_list_ops: true}}": (37, "true is what the converter"),
     "{converter: {unfold_batchmatmul: 1}}": (57, "true or false, got the number 1"),
+    "{quantize: int8, keep_float: [a], float_ops: forbid}": (
+        41, "keep_float keeps operators float, which float_ops: forbid refuses",
+    ),
     "{quantize: int8, keep_float: []}": (53, "empty list"),
     "{quantize: int8, keep_float: [a, a]}": (57, "twice"),
 }  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import tflite_models as make
 from hypothesis import given
@@ -129,3 +131,43 @@ def test_parts_of_signatures_hold_what_they_call() -> None:
     }
     assert 3 in found["body"]
     assert set(found["body"]) < set(found["first"])
+
+
+def layers(*paths: str) -> TfliteModel:
+    """One SIN for each path."""
+    maker = Maker()
+    g = maker.graph()
+    tensors = [g.tensor("x", (1, 4)), *(g.tensor(path, (1, 4)) for path in paths)]
+    for before, after in pairwise(tensors):
+        g.op(OP.SIN, [before], [after])
+    g.io([tensors[0]], [tensors[-1]])
+    maker.signature("s", {"x": tensors[0]}, {"y": tensors[-1]})
+    return read_model(maker.pack())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "indexes"),
+    [
+        ("conv1", [0]),  # Keras 3 traces the layer `conv1` in a scope `conv1_1`
+        ("conv1_1", [0]),
+        ("net/conv1", [0]),
+        ("net_1/conv1", [0]),
+        ("head", [3]),
+        ("dense", []),  # two could be meant
+        ("dense_1", [1]),
+        ("conv", []),
+        ("net/conv1/Relu", [0]),
+        ("he?d", []),
+    ],
+)
+def test_names_of_layers_that_tracing_numbered(pattern: str, indexes: list[int]) -> None:
+    model = layers("net_1/conv1_1/Relu", "net_1/dense_1/Relu", "net_1/dense_2/Relu", "net_1/head_1")
+    found = names.find(model, [pattern])[pattern]
+    assert [op.index for _, op in found] == indexes
+
+
+def test_near_names_begin_alike() -> None:
+    model = layers("a/conv2_1/Relu", "a/conv1_1/Relu", "a/dense_1/Relu", "a/dense_2/Relu")
+    assert names.near(model, "conv1_x")[0] == "conv1_1"
+    assert names.near(model, "con")[:2] == ["conv1_1", "conv2_1"]
+    assert names.near(model, "dense")[:2] == ["dense_1", "dense_2"]

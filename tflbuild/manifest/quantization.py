@@ -45,6 +45,7 @@ def build_optimization(
     converter = builder.converter(quantize, quantizer)
     if converter:
         settings["converter"] = converter
+    builder.check_floats(settings)
     builder.check_as_it_is(quantize, settings)
     recipe = get(entry, "recipe")
     recipe_file: str | None = None
@@ -113,6 +114,14 @@ class _Builder:
         """The source's format where it is a file, which no converter takes; else ""."""
         name = text(get(self.model.tree, "source", "format")) or ""
         return name if name in FORMATS and FORMATS[name].LOWERED == TFLITE else ""
+
+    def check_floats(self, settings: Mapping[str, Any]) -> None:
+        """Some operators float, and none: one of both is not meant."""
+        if settings.get("keep_float") and settings.get("float_ops") == "forbid":
+            self.model.key_problem(
+                "keep_float keeps operators float, which float_ops: forbid refuses; remove one",
+                get(self.entry, "keep_float"),
+            )
 
     def check_as_it_is(self, quantize: str, settings: Mapping[str, Any]) -> None:
         """A file that is not quantized is released as it is: nothing else has an effect."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tflbuild import asked, data, quantizing
+from tflbuild import asked, data, kept, quantizing
 from tflbuild.conversion import Lowered, bind, give_ranks, make_converter
 from tflbuild.errors import TaskError
 from tflbuild.optimizations import QUANTIZATIONS
@@ -56,8 +56,9 @@ def run(request: Request) -> None:
         ]  # fmt: skip
     calibration = _generator(lowered, samples) if samples else None
     converted = quantizing.convert(
-        lambda: make_converter(lowered), quantization, Settings.of(params), calibration
-    )
+        lambda: make_converter(lowered), quantization, Settings.of(params), calibration,
+        kept.input_names(lowered.interface),
+    )  # fmt: skip
     released = finish(lowered, converted.data)
     report = check(released, lowered, params, converted)
     report["route"] = "saved_model" if not lowered.frozen else "frozen"

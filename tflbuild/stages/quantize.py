@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tflbuild import asked, data, kept
@@ -37,7 +37,9 @@ def run(request: Request) -> None:
     model = read_model(source)
     check_source(model, interface)
     load_package()
-    named, floats = operators_to_keep(model, params.get("keep_float", ()))
+    named, floats = operators_to_keep(
+        model, params.get("keep_float", ()), kept.input_names(interface)
+    )
     if "recipe.json" in request.inputs:
         entries = read_recipe(request.inputs["recipe.json"].read_bytes())
     else:
@@ -166,7 +168,7 @@ _RECIPE = "optimization.recipe"
 
 
 def operators_to_keep(
-    model: TfliteModel, patterns: Sequence[str]
+    model: TfliteModel, patterns: Sequence[str], inputs: Collection[str]
 ) -> tuple[dict[tuple[int, str], str], dict[str, list[dict[str, Any]]]]:
     """The operators that `keep_float` names, and the recipe's entries for each name."""
     from tflbuild.tflite import names
@@ -175,7 +177,7 @@ def operators_to_keep(
     named: dict[tuple[int, str], str] = {}
     entries: dict[str, list[dict[str, Any]]] = {}
     for pattern, found in names.find(model, patterns).items():
-        kept.check_found(pattern, found, model)
+        kept.check_found(pattern, found, model, inputs)
         named |= {(graph.index, output_name(graph, op)): op.name for graph, op in found}
         entries[pattern] = [ai_edge.keep(f"^{re.escape(scope(*which))}") for which in found]
     return named, entries

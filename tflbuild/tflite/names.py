@@ -6,6 +6,7 @@ path of its layer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -43,21 +44,40 @@ def operators(model: TfliteModel) -> Iterator[Found]:
 
 
 def find(model: TfliteModel, patterns: Iterable[str]) -> dict[str, list[Found]]:
-    """The operators that each pattern (a name, or a glob) names."""
+    """The operators that each pattern (a name, or a glob) names. A name that nothing has exactly
+    also stands for the one that has it with numbers behind: Keras 3 traces a layer `head` in a
+    scope `head_1`."""
     named = [(found, op_names(*found)) for found in operators(model)]
-    return {
-        pattern: [
+    every = set().union(*(names for _, names in named))
+    result = {}
+    for pattern in patterns:
+        traced = numbered(pattern, every)
+        wanted = traced[0] if pattern not in every and len(traced) == 1 else pattern
+        result[pattern] = [
             found
             for found, names in named
-            if pattern in names or any(fnmatchcase(name, pattern) for name in names)
+            if wanted in names or any(fnmatchcase(name, wanted) for name in names)
         ]
-        for pattern in patterns
-    }
+    return result
+
+
+def numbered(name: str, known: Iterable[str]) -> list[str]:
+    """The known names that are this one with `_N` behind some of its parts."""
+    if not name:
+        return []
+    parts = [re.escape(part) + r"(_\d+)?" for part in re.split("[/;]", name)]
+    wanted = re.compile("[/;]".join(parts), re.ASCII)
+    return sorted(other for other in known if other != name and wanted.fullmatch(other))
 
 
 def near(model: TfliteModel, pattern: str) -> list[str]:
-    """Names that a pattern without a match may have meant."""
-    known = sorted({name for found in operators(model) for name in op_names(*found)})
-    folded = {name.casefold(): name for name in known}
-    close = get_close_matches(pattern[:200].casefold(), list(folded), n=3, cutoff=0.5)
-    return [folded[name] for name in close] or sorted({op.name for _, op in operators(model)})[:8]
+    """Names that a pattern without a match may have meant: first those that begin with it."""
+    every = {name for found in operators(model) for name in op_names(*found)}
+    known = sorted(every, key=lambda name: (len(name), name))
+    folded = {name.casefold(): name for name in reversed(known)}
+    wanted = pattern[:200].casefold()
+    longer = [name for name in known if wanted and name.casefold().startswith(wanted)]
+    parts = [name for name in longer if "/" not in name[len(pattern) :] and ";" not in name]
+    close = [folded[name] for name in get_close_matches(wanted, list(folded), n=3, cutoff=0.5)]
+    found = list(dict.fromkeys([*numbered(pattern, known), *parts, *close, *longer]))[:3]
+    return found or sorted({op.name for _, op in operators(model)})[:8]
