@@ -58,6 +58,7 @@ def verify(
     from tflbuild.tflite.checks import (
         quantization_effect,
         quantization_problems,
+        untouched_signatures,
         weightless_variables,
     )
 
@@ -78,6 +79,9 @@ def verify(
     problems += _settings_problems(model, params)
     more, warnings = _float_operators(model, params, names)
     problems += more
+    more, told = untouched_signatures(model, params["quantize"], names)
+    problems += more
+    warnings += told
     ends, inner = effect.point_ranges(model)
     problems += [f"the range of {end} is a point: calibration saw one value there" for end in ends]
     if inner:
