@@ -183,7 +183,12 @@ def quantization_problems(
     """
     types = {"input": io, "output": io_output or io}
     problems = [
-        *_io_problems(model, types, source_inputs or {}, source_outputs or {}, signature),
+        *(
+            problem + (remedy if quantize == "recipe" else "")
+            for problem, remedy in _io_problems(
+                model, types, source_inputs or {}, source_outputs or {}, signature
+            )
+        ),
         *_weight_problems(model, quantize, quantizer, kept),
     ]
     return list(dict.fromkeys(problems))
@@ -195,7 +200,8 @@ def _io_problems(
     source_inputs: Mapping[str, str],
     source_outputs: Mapping[str, str],
     signature: str | None,
-) -> Iterator[str]:
+) -> Iterator[tuple[str, str]]:
+    """Problems, each with what to write where a recipe made them."""
     main = model.subgraphs[0]
     sides = [
         (s.subgraph, what, pairs, source)
@@ -220,9 +226,12 @@ def _io_problems(
             before = source.get(name, tensor.dtype if plain else "float32")
             if before not in FLOATS:
                 if tensor.dtype != before:
-                    yield f"{what} '{name}' is {tensor.dtype}, in the source it is {before}"
+                    yield f"{what} '{name}' is {tensor.dtype}, in the source it is {before}", ""
             elif tensor.dtype != io and not (io == "float32" and tensor.dtype == before):
-                yield f"{what} '{name}' is {tensor.dtype}, io asks for {io}"
+                remedy = f"; write io: {tensor.dtype}"
+                if tensor.dtype not in FLOATS:
+                    remedy += f", or keep {what.upper()} float in the recipe (no_quantize)"
+                yield f"{what} '{name}' is {tensor.dtype}, io asks for {io}", remedy
 
 
 def _weight_problems(
