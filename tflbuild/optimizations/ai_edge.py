@@ -56,10 +56,17 @@ def rule_problem(rule: Rule) -> tuple[str, str]:
     return "", ""
 
 
-def recipe(rules: Iterable[Rule], io: str) -> list[dict[str, Any]]:
-    """The package's recipe: an entry for each rule, then what `io` asks for."""
+def recipe(rules: Iterable[Rule], io: str, whole: bool = False) -> list[dict[str, Any]]:
+    """The package's recipe: an entry for each rule, then what `io` asks for.
+
+    Args:
+        whole: operators that the algorithm of the first rule does not take (GPTQ takes dense
+            layers alone) are quantized all the same, by min_max.
+    """
     rules = list(rules)
     found = [_entry(rule) for rule in rules]
+    if whole and rules[0].get("algorithm", "min_max") != "min_max":
+        found.insert(0, _entry({**rules[0], "algorithm": "min_max"}))
     if io == "float32" and any(rule.get("quantize") in _ACTIVATIONS for rule in rules):
         found += [keep(".*", op) for op in ("INPUT", "OUTPUT")]
     return found
