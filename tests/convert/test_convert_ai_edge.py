@@ -43,7 +43,7 @@ models:
       half: {quantizer: ai-edge, quantize: float16}
       int8: {quantizer: ai-edge, quantize: int8, io: int8, float_ops: forbid}
       int8_float: {quantizer: ai-edge, quantize: int8}
-      int8_gptq: {quantizer: ai-edge, quantize: int8, io: int8, algorithm: gptq, float_ops: forbid}
+      int8_mse: {quantizer: ai-edge, quantize: int8, io: int8, algorithm: mse, float_ops: forbid}
       int8_int4: {quantizer: ai-edge, quantize: int8, weights: int4}
       int16: {quantizer: ai-edge, quantize: int16x8, io: int16}
       keep: {quantizer: ai-edge, quantize: int8, io: int8, keep_float: [first]}
@@ -67,6 +67,9 @@ models:
       nobody: {quantizer: ai-edge, recipe: nobody.json}
       nobody_rule: {quantizer: ai-edge, recipe: [{quantize: int8, regex: nobody}]}
       keep_all: {quantizer: ai-edge, quantize: int8, keep_float: ["*"]}
+      broken:
+        quantizer: ai-edge
+        recipe: [{quantize: int8}, {op: FULLY_CONNECTED, quantize: int8, algorithm: gptq}]
       ends: {quantizer: ai-edge, recipe: all.json}
   trig:
     source: {format: saved_model, path: trig}
@@ -109,6 +112,7 @@ REFUSED = {
     "plain:nobody": "recipe: nothing would be quantized",
     "plain:nobody_rule": "recipe: nothing would be quantized",
     "plain:keep_all": "keep_float leaves nothing to quantize",
+    "plain:broken": "ai-edge-quantizer made a file that is not valid (subgraph 0, tensor 1 has",
     "plain:ends": "is int8, io asks for float32; write io: int8, or keep INPUT float",
     "two:keep": "keep_float leaves nothing to quantize in signature 'decode'",
     "half:written": "that needs data.signatures.prefill.calibration, such as {npz: FILE}",
@@ -178,7 +182,7 @@ def types(model: TfliteModel) -> dict[str, str]:
         ("half", "float16", "float16", "float32"),
         ("int8", "int8", "int8", "int8"),
         ("int8_float", "int8", "int8", "float32"),
-        ("int8_gptq", "int8", "int8", "int8"),
+        ("int8_mse", "int8", "int8", "int8"),
         ("int8_int4", "int4", "int4", "float32"),
         ("int16", "int8", "int8", "int16"),
         ("mixed", "int8", "int4", "float32"),

@@ -93,6 +93,7 @@ WRONG = {
     "{quantize: int8, io: int8, io_output: int8}": (51, "`io_output` has no effect: it is what"),
     "{quantize: float16, sparsity: true}": (44, "weights that LiteRT reads as NaN"),
     "{quantize: dynamic_range, sparsity: true}": (50, "a file that LiteRT refuses or computes"),
+    "{quantizer: ai-edge, quantize: int8, algorithm: gptq}": (72, "write algorithm: mse, or a"),
     "{keep_float: [a]}": (25, "quantize: int8, or quantizer: ai-edge with quantize: dyn"),
     "{quantize: qat, keep_float: [a]}": (40, "'keep_float' has no effect with quantize: qat"),
     "{quantize: float16, float_ops: forbid}": (44, "'float_ops' has no effect"),
@@ -193,10 +194,10 @@ def test_rules_become_a_recipe_in_their_order(rules: list[dict[str, str]], io: s
 
 
 def test_an_algorithm_of_some_operators_leaves_the_others_to_min_max() -> None:
-    for algorithm in ("min_max", "gptq"):
+    for algorithm in ("min_max", "mse"):
         rule = {"quantize": "int8", "algorithm": algorithm}
         found = [entry["algorithm_key"] for entry in ai_edge.recipe([rule], "int8", whole=True)]
-        first = ["min_max_uniform_quantize"] if algorithm == "gptq" else []
+        first = ["min_max_uniform_quantize"] if algorithm == "mse" else []
         assert found == [*first, ai_edge.ALGORITHMS[algorithm]]
 
 

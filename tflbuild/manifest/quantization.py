@@ -237,6 +237,13 @@ class _Builder:
             keys = ("weights", "granularity", "algorithm")
             rule = {"quantize": quantize, **{k: settings[k] for k in keys if k in settings}}
             self._check(rule, self.entry)
+            if rule.get("algorithm") == "gptq" and ai_edge.integer(rule):
+                self.model.problem(
+                    f"algorithm: gptq takes FULLY_CONNECTED alone, and quantize: {quantize}"
+                    " promises integer operators: write algorithm: mse, or a `recipe` with a rule"
+                    f" {{op: FULLY_CONNECTED, quantize: {quantize}, algorithm: gptq}}",
+                    get(self.entry, "algorithm"),
+                )
             return (rule,)
         found = []
         items: Any = recipe.value

@@ -39,6 +39,11 @@ def calibrates(rules: Iterable[Rule]) -> bool:
     )
 
 
+def integer(rule: Rule) -> bool:
+    """Whether a rule makes integer operators, activations and all."""
+    return rule.get("quantize") in _ACTIVATIONS
+
+
 def rule_problem(rule: Rule) -> tuple[str, str]:
     """(key, why) where the values of a rule can never work together; ("", "")."""
     quantize, weights = rule.get("quantize", "dynamic_range"), rule.get("weights", "int8")
@@ -60,8 +65,8 @@ def recipe(rules: Iterable[Rule], io: str, whole: bool = False) -> list[dict[str
     """The package's recipe: an entry for each rule, then what `io` asks for.
 
     Args:
-        whole: operators that the algorithm of the first rule does not take (GPTQ takes dense
-            layers alone) are quantized all the same, by min_max.
+        whole: operators that the algorithm of the first rule does not take (MSE takes those
+            with weights alone) are quantized all the same, by min_max.
     """
     rules = list(rules)
     found = [_entry(rule) for rule in rules]

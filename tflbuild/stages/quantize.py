@@ -29,6 +29,7 @@ NOT_REPRESENTATIVE = "calibrated on random data, which is not representative"
 
 
 def run(request: Request) -> None:
+    from tflbuild.tflite.flat import InvalidModel
     from tflbuild.tflite.read import buffer_alignment_problems, read_model
 
     params = request.params
@@ -57,7 +58,14 @@ def run(request: Request) -> None:
     entries = ai_edge.in_order([*entries, *(entry for own in floats.values() for entry in own)])
     samples = load_samples(request, interface) if needs_data(entries) else {}
     raw = quantized(source, entries, interface, samples)
-    places = kept.kept_operators(read_model(raw), named)
+    try:
+        places = kept.kept_operators(read_model(raw), named)
+    except InvalidModel as error:
+        raise TaskError(
+            f"ai-edge-quantizer made a file that is not valid ({one_line(error)}): use another"
+            " algorithm (gptq beside other rules is known for it)",
+            key=_RECIPE if params["quantize"] == "recipe" else "optimization.quantizer",
+        ) from error
     released = finish(raw, interface)
     verified = asked.verify(read_model(released), params, interface, AI_EDGE, places)
     verified.problems.extend(buffer_alignment_problems(released))
