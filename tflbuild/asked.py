@@ -58,11 +58,13 @@ def verify(
     from tflbuild.tflite.checks import (
         quantization_effect,
         quantization_problems,
+        untouched_signatures,
         weightless_variables,
     )
 
     names = frozenset(kept)
-    problems = weightless_variables(model)
+    problems, told = untouched_signatures(model, params["quantize"], names)
+    problems += weightless_variables(model)
     for signature in interface["signatures"]:
         problems += quantization_problems(
             model,
@@ -78,6 +80,7 @@ def verify(
     problems += _settings_problems(model, params)
     more, warnings = _float_operators(model, params, names)
     problems += more
+    warnings = [*told, *warnings]
     ends, inner = effect.point_ranges(model)
     problems += [f"the range of {end} is a point: calibration saw one value there" for end in ends]
     if inner:
@@ -130,13 +133,18 @@ def _float_operators(
     """Problems and warnings about operators that stay float in a full-integer file."""
     from tflbuild.tflite import effect
 
-    if params["quantize"] not in INTEGER or params.get("float_ops") == "allow":
+    if params["quantize"] not in INTEGER:
         return [], []
     found = [
         (graph, op)
         for graph, op in effect.float_operators(model)
         if (graph.index, op.index) not in kept
     ]
+    if params.get("float_ops") == "allow":
+        more = " but those of keep_float" if kept else ""
+        return [] if found else [
+            f"float_ops: allow has no effect: no operator stays float{more}; remove it"
+        ], []
     if not found:
         return [], []
     what = effect.describe_operators(found)

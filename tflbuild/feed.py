@@ -27,12 +27,16 @@ from tflbuild.step import Port, Step
 
 
 def data_inputs(
-    prefix: str, declared: Sequence[Data]
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Key parameters and keyed files of the declared data of each signature."""
-    params: list[dict[str, Any]] = []
+    prefix: str, declared: Sequence[Data | None]
+) -> tuple[list[dict[str, Any] | None], dict[str, str]]:
+    """Key parameters and keyed files of the declared data of each signature; None where one
+    has no data."""
+    params: list[dict[str, Any] | None] = []
     files: dict[str, str] = {}
     for index, data in enumerate(declared):
+        if data is None:
+            params.append(None)
+            continue
         own, its_files = _data_inputs(f"{prefix}.{index}", data, labelled=prefix == "test")
         params.append(own)
         files |= its_files
@@ -102,8 +106,7 @@ def data_ports(use: str, model: Model) -> tuple[Port, ...]:
     """Where `use` (calibration, test) of each signature reads arrays that a task makes."""
     ports = []
     # Numbered as `data_inputs` numbers them.
-    using = [s for s in model.signatures if use == "test" or s.calibration is not None]
-    for index, shipped in enumerate(using):
+    for index, shipped in enumerate(model.signatures):
         data = shipped.calibration if use == "calibration" else parity_data(shipped)
         if isinstance(data, MadeData):
             task, _ = _data_task(model, shipped, data_name(shipped) if use == "test" else use)

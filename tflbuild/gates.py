@@ -38,8 +38,39 @@ PARITY: Mapping[str, ParityDefaults] = {
     "weight_only_int4": ParityDefaults(3, 10),
     "dynamic_range_int4": ParityDefaults(3, 10),
     "int8_int4": ParityDefaults(3, 10),
-    "recipe": ParityDefaults(3, 10),  # it may hold any of them
+    "recipe": ParityDefaults(3, 10),  # of an entry that none of these is
 }
+
+
+def recipe_row(entries: Sequence[Mapping[str, Any]]) -> str:
+    """The row of a recipe: the weakest of what its entries make."""
+    rows = dict.fromkeys(row for entry in entries if (row := _entry_row(entry)))
+    return min(rows, key=_strength, default="recipe")
+
+
+def _strength(row: str) -> tuple[float, float]:
+    return PARITY[row].fail_sqnr, PARITY[row].warn_sqnr
+
+
+def _entry_row(entry: Mapping[str, Any]) -> str:
+    """The row of one entry of ai-edge-quantizer's recipe; "" where it leaves operators float."""
+    if entry["algorithm_key"] == "no_quantize":
+        return ""
+    config = entry.get("op_config") or {}
+    weights = config.get("weight_tensor_config") or {}
+    activations = config.get("activation_tensor_config") or {}
+    narrow = weights.get("num_bits", 8) < 8
+    if weights.get("dtype") == "FLOAT":
+        return "float16" if weights.get("num_bits") == 16 else "recipe"
+    if activations:
+        by_bits = {8: "int8", 16: "int8" if narrow else "int16x8"}
+        name = by_bits.get(activations.get("num_bits", 0), "")
+    elif config.get("compute_precision") == "INTEGER":
+        name = "dynamic_range"
+    else:
+        name = "weight_only"
+    row = name + ("_int4" if narrow else "")
+    return row if row in PARITY else "recipe"
 
 
 @dataclass
@@ -105,16 +136,23 @@ def validate_gate(
     model: Model,
     optimization: Optimization,
     warnings: Sequence[str] = (),
+    recipe: Sequence[Mapping[str, Any]] = (),
 ) -> Verdict:
-    """Parity with the source and the metrics; `warnings` of the stages are passed on."""
+    """Parity with the source and the metrics; `warnings` of the stages are passed on. `recipe`:
+    the entries that a conversion by ai-edge-quantizer used."""
     found = _Findings()
+    row = optimization.parity
+    if row == "recipe":
+        row = recipe_row(recipe)
     several = len(measured["signatures"]) > 1
     for shipped, signature in zip(model.signatures, measured["signatures"], strict=True):
         name = signature["signature"]
         where = f" of signature {name!r}" if several else ""
         for numbers in measured["parity"]:
             if numbers["signature"] == name:
-                judge = _Parity(found, shipped.parity, optimization, signature["representative"])
+                judge = _Parity(
+                    found, shipped.parity, optimization.quantize, row, signature["representative"]
+                )
                 judge(numbers, f"output {numbers['output']!r}{where}")
         values = {m["name"]: m for m in measured["metrics"] if m["signature"] == name}
         for limits in shipped.metrics:
@@ -148,12 +186,12 @@ class _Parity:
 
     found: _Findings
     limits: ParityLimits
-    optimization: Optimization
+    quantize: str
+    row: str  # of PARITY
     representative: bool
 
     def __call__(self, numbers: Mapping[str, Any], output: str) -> None:
-        found, limits, quantize = self.found, self.limits, self.optimization.quantize
-        row = self.optimization.parity
+        found, limits, quantize, row = self.found, self.limits, self.quantize, self.row
         if not numbers["finite"]:
             found.fail("parity.finite", f"{output} has NaN or infinity")
             return

@@ -239,7 +239,7 @@ def optimization_steps(
     model: Model,
     optimization: Optimization,
     source: SourceInputs,
-    test_params: Sequence[Mapping[str, Any]],
+    test_params: Sequence[Mapping[str, Any] | None],
     test_files: Mapping[str, str],
 ) -> list[Step]:
     """convert and validate once for each converter profile, compat and release for each target."""
@@ -306,8 +306,8 @@ def conversion_step(
     files: dict[str, str] = {}
     ports: tuple[Port, ...] = ()
     by_file = optimization.recipe_file is not None  # its own rules say whether they calibrate
-    calibration = [s.calibration for s in model.signatures if s.calibration is not None]
-    if optimization.calibrates or (by_file and calibration):
+    calibration = [s.calibration for s in model.signatures]
+    if optimization.calibrates or (by_file and any(data is not None for data in calibration)):
         params["calibration"], files = data_inputs("calibration", calibration)
         ports = data_ports("calibration", model)
     gates = (f"evaluate:{model.name}",)

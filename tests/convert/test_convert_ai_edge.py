@@ -44,6 +44,7 @@ models:
       half: {quantizer: ai-edge, quantize: float16}
       int8: {quantizer: ai-edge, quantize: int8, io: int8, float_ops: forbid}
       int8_float: {quantizer: ai-edge, quantize: int8}
+      int8_mse: {quantizer: ai-edge, quantize: int8, io: int8, algorithm: mse, float_ops: forbid}
       int8_int4: {quantizer: ai-edge, quantize: int8, weights: int4}
       int16: {quantizer: ai-edge, quantize: int16x8, io: int16}
       keep: {quantizer: ai-edge, quantize: int8, io: int8, keep_float: [first]}
@@ -63,6 +64,14 @@ models:
       damaged: {quantizer: ai-edge, recipe: damaged.json}
       odd: {quantizer: ai-edge, recipe: odd.json}
       odder: {quantizer: ai-edge, recipe: odder.json}
+      typo: {quantizer: ai-edge, io: int8, recipe: typo.json}
+      nobody: {quantizer: ai-edge, recipe: nobody.json}
+      nobody_rule: {quantizer: ai-edge, recipe: [{quantize: int8, regex: nobody}]}
+      keep_all: {quantizer: ai-edge, quantize: int8, keep_float: ["*"]}
+      broken:
+        quantizer: ai-edge
+        recipe: [{quantize: int8}, {op: FULLY_CONNECTED, quantize: int8, algorithm: gptq}]
+      ends: {quantizer: ai-edge, recipe: all.json}
   trig:
     source: {format: saved_model, path: trig}
     data: {calibration: {npz: image.npz}, test: {npz: image.npz}}
@@ -80,9 +89,14 @@ models:
         decode: {calibration: {npz: decode.npz}, test: {npz: decode.npz}}
     optimizations:
       int8: {quantizer: ai-edge, quantize: int8, io: int8}
+      # refused
       keep: {quantizer: ai-edge, quantize: int8, keep_float: ["*decode*"]}
       divided:
         {quantizer: ai-edge, quantize: dynamic_range, weights: int4, granularity: blockwise_128}
+  half:
+    source: {format: saved_model, path: two, signatures: {prefill: {}, decode: {}}}
+    data: {signatures: {decode: {calibration: {npz: decode.npz}}}}
+    optimizations: {written: {quantizer: ai-edge, recipe: all.json}}
   uncalibrated:
     source: {format: saved_model, path: plain}
     optimizations: {written: {quantizer: ai-edge, recipe: static.json}}
@@ -94,8 +108,17 @@ ENTRY: dict[str, Any] = {"regex": ".*", "operation": "FULLY_CONNECTED",
          "algorithm_key": "min_max_uniform_quantize", "op_config": DYNAMIC}  # fmt: skip
 ACTIVATIONS = {"num_bits": 8, "symmetric": False, "granularity": "TENSORWISE", "dtype": "INT"}
 STATIC = {**ENTRY, "op_config": {**DYNAMIC, "activation_tensor_config": ACTIVATIONS}}
+ALL = {**STATIC, "operation": "*"}
 
 REFUSED = {
+    "plain:typo": "entry 1 (no_quantize of FULLY_CONNECTED 'typo') has no effect on this model",
+    "plain:nobody": "recipe: nothing would be quantized",
+    "plain:nobody_rule": "recipe: nothing would be quantized",
+    "plain:keep_all": "keep_float leaves nothing to quantize",
+    "plain:broken": "ai-edge-quantizer made a file that is not valid (subgraph 0, tensor 1 has",
+    "plain:ends": "is int8, io asks for float32; write io: int8, or keep INPUT float",
+    "two:keep": "keep_float leaves nothing to quantize in signature 'decode'",
+    "half:written": "that needs data.signatures.prefill.calibration, such as {npz: FILE}",
     "plain:keep_nothing": "keep_float: 'RESHAPE' has no effect: what it names stays float anyway",
     "plain:keep_nobody": "no operator, layer or tensor is called 'fist'; the nearest are 'first'",
     "plain:useless": "rule 2 ({'op': 'SOFTMAX', 'quantize': 'int8'}) has no effect on this model",
@@ -124,6 +147,9 @@ def built(pool: ZygotePool, tmp_path_factory: pytest.TempPathFactory) -> Built:
         "decode.npz": {"z": row * 3},
         "recipe.json": json.dumps([ENTRY]),
         "static.json": json.dumps([STATIC]),
+        "all.json": json.dumps([ALL]),
+        "typo.json": json.dumps([ALL, {**ENTRY, "regex": "typo", "algorithm_key": "no_quantize"}]),
+        "nobody.json": json.dumps([{**ALL, "regex": "nobody"}]),
         "damaged.json": "[{",
         "foreign.json": json.dumps([{**ENTRY, "operation": "FULLY_CONECTED"}]),
         "odd.json": json.dumps([{**ENTRY, "op_config": [1]}]),
@@ -161,6 +187,7 @@ def types(model: TfliteModel) -> dict[str, str]:
         ("half", "float16", "float16", "float32"),
         ("int8", "int8", "int8", "int8"),
         ("int8_float", "int8", "int8", "float32"),
+        ("int8_mse", "int8", "int8", "int8"),
         ("int8_int4", "int4", "int4", "float32"),
         ("int16", "int8", "int8", "int16"),
         ("mixed", "int8", "int4", "float32"),
@@ -207,7 +234,7 @@ def test_kept_operators_stay_float(built: Built) -> None:
 @installed
 @convert
 def test_each_signature_has_its_own_ranges(built: Built) -> None:
-    """Calibrated by signature; one may stay float when it is asked to."""
+    """Calibrated by signature."""
     model = file_of(built, "two-int8")
     scales = {}
     for signature in model.signatures:
@@ -216,11 +243,10 @@ def test_each_signature_has_its_own_ranges(built: Built) -> None:
         assert found is not None
         scales[signature.key] = found.scale[0]
     assert scales["decode"] == pytest.approx(3 * scales["prefill"], rel=1e-3)
-    told = built[0].report("two/keep/validate.json")["conversion"]["quantization"]["signatures"]
+    told = built[0].report("two/int8/validate.json")["conversion"]["quantization"]["signatures"]
     assert {entry["signature"]: entry["operators"] for entry in told} == {
-        "prefill": 1.0, "decode": 0.0,
+        "prefill": 1.0, "decode": 1.0,
     }  # fmt: skip
-    file_of(built, "two-keep")
 
 
 @installed

@@ -19,6 +19,7 @@ from tflbuild.manifest.model import (
     Source,
     Target,
 )
+from tflbuild.optimizations import ai_edge
 from tflbuild.verdict import Verdict
 
 LITERT = Target("litert", "litert")
@@ -208,3 +209,36 @@ def test_a_model_that_no_target_takes_stops() -> None:
 def test_compat(file: dict[str, Any], target: Target, check: str | None) -> None:
     verdict = gates.compat_gate({**FILE, **file}, target, None)
     assert [f.check for f in verdict.failures] == ([check] if check else [])
+
+
+RULES: list[tuple[list[dict[str, str]], str]] = [
+    ([{"quantize": "int8"}], "int8"),
+    ([{"quantize": "int16x8"}], "int16x8"),
+    ([{"quantize": "float16"}], "float16"),
+    ([{}], "dynamic_range"),
+    ([{"quantize": "weight_only"}], "weight_only"),
+    ([{"quantize": "weight_only", "weights": "int4"}], "weight_only_int4"),
+    ([{"quantize": "int8", "weights": "int4"}], "int8_int4"),
+    ([{"weights": "int4", "granularity": "blockwise_32"}], "dynamic_range_int4"),
+    ([{"quantize": "none", "op": "ADD"}, {"quantize": "float16"}, {"quantize": "int8"}], "int8"),
+    ([{"quantize": "int8"}, {"weights": "int4"}], "dynamic_range_int4"),
+    ([{"quantize": "none"}], "recipe"),
+]
+
+
+@pytest.mark.parametrize(("rules", "row"), RULES)
+def test_a_recipe_is_judged_by_what_its_rules_make(rules: list[dict[str, str]], row: str) -> None:
+    entries = ai_edge.recipe(rules, "float32")
+    assert gates.recipe_row(entries) == row
+    limits = gates.PARITY[row]
+    model = replace(MODEL, signatures=(Shipped(),))
+    for sqnr, passes in ((limits.fail_sqnr - 0.1, False), (limits.fail_sqnr + 0.1, True)):
+        measured = validated(sqnr=sqnr, cosine=0.9999)
+        verdict = gates.validate_gate(measured, model, Optimization("o", "recipe"), (), entries)
+        assert verdict.passed is passes
+
+
+def test_an_entry_that_nobody_knows_is_judged_mildly() -> None:
+    odd = {"regex": ".*", "operation": "*", "algorithm_key": "NEW", "op_config": {
+        "activation_tensor_config": {"num_bits": 4}}}  # fmt: skip
+    assert gates.recipe_row([odd]) == "recipe"

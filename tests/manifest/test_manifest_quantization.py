@@ -91,6 +91,10 @@ WRONG = {
     "{quantize: int16x8, io: int8}": (48, "needs int8 or qat"),
     "{quantize: none, io_output: int8}": (52, "io_output: int8 cannot work with quantize: none"),
     "{quantizer: ai-edge, quantize: int8, io: int8, io_output: float32}": (82, "have one type"),
+    "{quantize: int8, io: int8, io_output: int8}": (51, "`io_output` has no effect: it is what"),
+    "{quantize: float16, sparsity: true}": (44, "weights that LiteRT reads as NaN"),
+    "{quantize: dynamic_range, sparsity: true}": (50, "a file that LiteRT refuses or computes"),
+    "{quantizer: ai-edge, quantize: int8, algorithm: gptq}": (72, "write algorithm: mse, or a"),
     "{keep_float: [a]}": (25, "quantize: int8, or quantizer: ai-edge with quantize: dyn"),
     "{quantize: qat, keep_float: [a]}": (40, "'keep_float' has no effect with quantize: qat"),
     "{quantize: float16, float_ops: forbid}": (44, "'float_ops' has no effect"),
@@ -216,6 +220,14 @@ def test_rules_become_a_recipe_in_their_order(rules: list[dict[str, str]], io: s
             bits = entry["op_config"]["weight_tensor_config"]["num_bits"]
             half = rule.get("quantize") == "float16"
             assert bits == (16 if half else 4 if rule.get("weights") == "int4" else 8)
+
+
+def test_an_algorithm_of_some_operators_leaves_the_others_to_min_max() -> None:
+    for algorithm in ("min_max", "mse"):
+        rule = {"quantize": "int8", "algorithm": algorithm}
+        found = [entry["algorithm_key"] for entry in ai_edge.recipe([rule], "int8", whole=True)]
+        first = ["min_max_uniform_quantize"] if algorithm == "mse" else []
+        assert found == [*first, ai_edge.ALGORITHMS[algorithm]]
 
 
 def test_settings_name_what_they_need() -> None:

@@ -7,6 +7,7 @@ from tflite_models import OP, TYPE, Maker
 from tflbuild.tflite.checks import (
     quantization_effect,
     quantization_problems,
+    untouched_signatures,
     weightless_variables,
 )
 from tflbuild.tflite.read import TfliteModel, read_model
@@ -196,3 +197,62 @@ def test_a_handle_from_nowhere() -> None:
     g.io([h], [v])
     (problem,) = weightless_variables(read_model(maker.pack()))
     assert "whose handle is unknown" in problem
+
+
+def two(*kinds: tuple[int, int], units: int = 4) -> TfliteModel:
+    """Signatures `s0`, `s1`… of one FULLY_CONNECTED, of the types (activation, weight)."""
+    maker = Maker()
+    for number, (activation, weight) in enumerate(kinds):
+        g = maker.graph(f"s{number}")
+        scale = None if activation == TYPE.FLOAT32 else 0.5
+        x = g.tensor("x", (1, 256), activation, scale=scale)
+        y = g.tensor("y", (1, units), activation, scale=scale)
+        w = g.weight("w", (units, 256), weight)
+        g.op(OP.FULLY_CONNECTED, [x, w], [y], s.FullyConnectedOptionsT())
+        g.io([x], [y])
+        maker.signature(f"s{number}", {"x": x}, {"y": y}, subgraph=g.index)
+    return read_model(maker.pack())
+
+
+F, I8 = (TYPE.FLOAT32, TYPE.FLOAT32), (TYPE.INT8, TYPE.INT8)
+D8 = (TYPE.FLOAT32, TYPE.INT8)
+
+
+@pytest.mark.parametrize(
+    ("model", "quantize", "kept", "problem", "warning"),
+    [
+        (two(I8, F), "int8", {(1, 0)}, "nothing to quantize in signature 's1'", ""),
+        (two(F, F), "int8", {(0, 0), (1, 0)}, "nothing to quantize in signature 's0'", ""),
+        (two(F), "int8", {(0, 0)}, "keep_float leaves nothing to quantize: none of 1", ""),
+        (two(D8, F), "recipe", {(1, 0)}, "nothing to quantize in signature 's1'", ""),
+        (two(I8, I8), "int8", set(), "", ""),
+        (two(D8, F), "dynamic_range", set(), "nothing in signature 's1' (0 % of its weights)", ""),
+        (two(D8, F), "recipe", set(), "1,024 elements and more: FULLY_CONNECTED 'w'", ""),
+        (two(D8, D8), "dynamic_range", set(), "", ""),
+        (two(D8, F, units=3), "dynamic_range", set(), "", "nothing in signature 's1': 0 % of 768"),
+        (two(F, F), "none", set(), "", ""),
+    ],
+)
+def test_no_signature_stays_float_in_silence(
+    model: TfliteModel, quantize: str, kept: set[tuple[int, int]], problem: str, warning: str
+) -> None:
+    problems, warnings = untouched_signatures(model, quantize, kept)
+    for found, says in ((problems, problem), (warnings, warning)):
+        assert bool(found) == bool(says)
+        assert not says or says in found[0]
+
+
+def test_values_that_are_only_moved_are_not_quantized() -> None:
+    """What QUANTIZE and RESHAPE leave of a model that is kept float."""
+    maker = Maker()
+    g = maker.graph()
+    x = g.tensor("x", (1, 256), TYPE.INT8, scale=0.5)
+    row = g.tensor("row", (256,), TYPE.INT8, scale=0.5)
+    wide, y = g.tensor("wide", (256,)), g.tensor("y", (256,))
+    g.op(OP.RESHAPE, [x], [row], s.ReshapeOptionsT())
+    g.op(OP.DEQUANTIZE, [row], [wide])
+    g.op(OP.TANH, [wide], [y])
+    g.io([x], [y])
+    maker.signature("s", {"x": x}, {"y": y})
+    problems, _ = untouched_signatures(read_model(maker.pack()), "int8", {(0, 2)})
+    assert problems[0].startswith("keep_float leaves nothing to quantize: none of 2 operators")

@@ -70,7 +70,10 @@ class Judge:
                 *far_ranges(report["conversion"].get("calibration"), reference["signatures"]),
                 *measured["warnings"],
             ]
-            verdict = gates.validate_gate(measured, model, step.optimization, warnings)
+            verdict = gates.validate_gate(
+                measured, model, step.optimization, warnings,
+                report["conversion"].get("recipe", ()),
+            )  # fmt: skip
         report["gate"] = verdict.as_json()
         text = json.dumps(report, indent=1, sort_keys=True) + "\n"
         return Judgement(verdict, measured, text.encode())

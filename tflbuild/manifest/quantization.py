@@ -27,6 +27,11 @@ _DEFAULTS: Mapping[str, Any] = {
     "keep_float": (),
     "sparsity": False,
 }
+# What TensorFlow's converter writes and LiteRT 2.3 cannot run.
+_SPARSE = {
+    "float16": "weights that LiteRT reads as NaN",
+    "dynamic_range": "a file that LiteRT refuses or computes noise with",
+}
 _GENERAL = frozenset({"quantize", "quantizer", "io", "io_output", "targets", "converter"})
 
 
@@ -41,6 +46,10 @@ def build_optimization(
     output = text(get(entry, "io_output"))
     for key, value in (("io", io), ("io_output", output or "float32")):
         builder.check_io(key, value, quantize, quantizer)
+    if output is not None and output == text(get(entry, "io")):
+        model.key_problem(
+            "`io_output` has no effect: it is what `io` says; remove it", get(entry, "io_output")
+        )
     settings = builder.settings(quantize, quantizer)
     converter = builder.converter(quantize, quantizer)
     if converter:
@@ -181,6 +190,8 @@ class _Builder:
         what = f"quantize: {quantize}" if quantize != "recipe" else "a `recipe`"
         if quantizer == AI_EDGE:
             what += f" and quantizer: {quantizer}"
+        elif key == "sparsity" and quantize in _SPARSE:
+            return f"`sparsity` beside {what} makes {_SPARSE[quantize]}; remove one"
         able = []
         for tool in (TENSORFLOW, AI_EDGE):
             names = [n for n, q in QUANTIZATIONS.items() if key in q.QUANTIZERS.get(tool, ())]
@@ -226,6 +237,13 @@ class _Builder:
             keys = ("weights", "granularity", "algorithm")
             rule = {"quantize": quantize, **{k: settings[k] for k in keys if k in settings}}
             self._check(rule, self.entry)
+            if rule.get("algorithm") == "gptq" and ai_edge.integer(rule):
+                self.model.problem(
+                    f"algorithm: gptq takes FULLY_CONNECTED alone, and quantize: {quantize}"
+                    " promises integer operators: write algorithm: mse, or a `recipe` with a rule"
+                    f" {{op: FULLY_CONNECTED, quantize: {quantize}, algorithm: gptq}}",
+                    get(self.entry, "algorithm"),
+                )
             return (rule,)
         found = []
         items: Any = recipe.value

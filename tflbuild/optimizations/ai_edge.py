@@ -50,6 +50,11 @@ def calibrates(rules: Iterable[Rule]) -> bool:
     )
 
 
+def integer(rule: Rule) -> bool:
+    """Whether a rule makes integer operators, activations and all."""
+    return rule.get("quantize") in _ACTIVATIONS
+
+
 def rule_problem(rule: Rule) -> tuple[str, str]:
     """(key, why) where the values of a rule can never work together; ("", "")."""
     quantize, weights = rule.get("quantize", "dynamic_range"), rule.get("weights", "int8")
@@ -81,10 +86,17 @@ def unknown_operator(name: str) -> str:
     return f"ai-edge-quantizer knows no operator {name[:100]!r}; {hint}"
 
 
-def recipe(rules: Iterable[Rule], io: str) -> list[dict[str, Any]]:
-    """The package's recipe: an entry for each rule, then what `io` asks for."""
+def recipe(rules: Iterable[Rule], io: str, whole: bool = False) -> list[dict[str, Any]]:
+    """The package's recipe: an entry for each rule, then what `io` asks for.
+
+    Args:
+        whole: operators that the algorithm of the first rule does not take (MSE takes those
+            with weights alone) are quantized all the same, by min_max.
+    """
     rules = list(rules)
     found = [_entry(rule) for rule in rules]
+    if whole and rules[0].get("algorithm", "min_max") != "min_max":
+        found.insert(0, _entry({**rules[0], "algorithm": "min_max"}))
     if io == "float32" and any(rule.get("quantize") in _ACTIVATIONS for rule in rules):
         found += [keep(".*", op) for op in ("INPUT", "OUTPUT")]
     return found

@@ -15,7 +15,7 @@ CALIBRATES = False
 IO: tuple[str, ...] = ("float32",)
 TRAINED_RANGES = False
 QUANTIZERS: Mapping[str, tuple[str, ...]] = {
-    TENSORFLOW: ("per_channel", "sparsity"),
+    TENSORFLOW: ("per_channel",),
     AI_EDGE: ("weights", "granularity", "algorithm", "keep_float"),
 }
 

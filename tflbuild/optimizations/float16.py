@@ -11,7 +11,7 @@ NAME = "float16"
 CALIBRATES = False
 IO: tuple[str, ...] = ("float32",)
 TRAINED_RANGES = False
-QUANTIZERS: Mapping[str, tuple[str, ...]] = {TENSORFLOW: ("sparsity",), AI_EDGE: ("keep_float",)}
+QUANTIZERS: Mapping[str, tuple[str, ...]] = {TENSORFLOW: (), AI_EDGE: ("keep_float",)}
 
 
 def configure(converter: Any, settings: Settings, calibration: Calibration | None) -> None:

@@ -21,7 +21,7 @@ from tflbuild.stages.base import Request
 if TYPE_CHECKING:
     from tflbuild.tflite.read import Op, Subgraph, TfliteModel
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("ai_edge_quantizer", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "lite"
 
@@ -29,6 +29,7 @@ NOT_REPRESENTATIVE = "calibrated on random data, which is not representative"
 
 
 def run(request: Request) -> None:
+    from tflbuild.tflite.flat import InvalidModel
     from tflbuild.tflite.read import buffer_alignment_problems, read_model
 
     params = request.params
@@ -43,9 +44,10 @@ def run(request: Request) -> None:
     if "recipe.json" in request.inputs:
         entries = read_recipe(request.inputs["recipe.json"].read_bytes())
     else:
-        entries = ai_edge.recipe(params["rules"], params["io"])
+        whole = params["quantize"] in asked.INTEGER
+        entries = ai_edge.recipe(params["rules"], params["io"], whole)
     try:
-        check_rules(model, entries, floats, params["rules"])
+        check_rules(model, entries, floats, params)
     except TaskError:
         raise
     except Exception as error:  # the package raises whatever it likes
@@ -54,18 +56,17 @@ def run(request: Request) -> None:
             key=_RECIPE,
         ) from error
     entries = ai_edge.in_order([*entries, *(entry for own in floats.values() for entry in own)])
-    samples = None
-    if "calibration" in params:
-        samples = {
-            signature["signature"]: data.load(
-                params["calibration"][index], request.files(f"calibration.{index}"),
-                signature["inputs"], "calibration",
-            )
-            for index, signature in enumerate(interface["signatures"])
-        }  # fmt: skip
+    samples = load_samples(request, interface) if needs_data(entries) else {}
     recipe = params["quantize"] == "recipe"
     raw = quantized(source, entries, interface, samples, recipe=recipe)
-    places = kept.kept_operators(read_model(raw), named)
+    try:
+        places = kept.kept_operators(read_model(raw), named)
+    except InvalidModel as error:
+        raise TaskError(
+            f"ai-edge-quantizer made a file that is not valid ({one_line(error)}): use another"
+            " algorithm (gptq beside other rules is known for it)",
+            key=_RECIPE if recipe else "optimization.quantizer",
+        ) from error
     released = finish(raw, interface)
     verified = asked.verify(read_model(released), params, interface, AI_EDGE, places)
     verified.problems.extend(buffer_alignment_problems(released))
@@ -73,7 +74,7 @@ def run(request: Request) -> None:
     report |= {"route": "float file", "entry": AI_EDGE, "size": len(released)}
     report["size_ratio"] = round(len(released) / len(source), 4)
     report["recipe"] = entries
-    for name, loaded in (samples or {}).items():
+    for name, loaded in samples.items():
         report.setdefault("calibration", []).append({
             "signature": name,
             "samples": loaded.count,
@@ -170,6 +171,34 @@ def read_recipe(content: bytes) -> list[dict[str, Any]]:
 _RECIPE = "optimization.recipe"
 
 
+def needs_data(entries: list[dict[str, Any]]) -> bool:
+    """Whether a recipe calibrates."""
+    from ai_edge_quantizer import recipe_manager
+
+    manager = recipe_manager.RecipeManager()
+    manager.load_quantization_recipe(entries)
+    return bool(manager.need_calibration())
+
+
+def load_samples(request: Request, interface: Mapping[str, Any]) -> dict[str, data.Samples]:
+    """The calibration data by signature. Raises TaskError where one has none."""
+    declared = request.params.get("calibration", ())
+    signatures = interface["signatures"]
+    samples = {}
+    for index, signature in enumerate(signatures):
+        name = signature["signature"]
+        if index >= len(declared) or declared[index] is None:
+            where = f"data.signatures.{name}.calibration" if len(signatures) > 1 else ""
+            raise TaskError(
+                f"the recipe calibrates, and that needs {where or 'data.calibration'}, such as"
+                " {npz: FILE}",
+                key=_RECIPE,
+            )
+        files = request.files(f"calibration.{index}")
+        samples[name] = data.load(declared[index], files, signature["inputs"], "calibration")
+    return samples
+
+
 def operators_to_keep(
     model: TfliteModel, patterns: Sequence[str], inputs: Collection[str]
 ) -> tuple[dict[tuple[int, str], str], dict[str, list[dict[str, Any]]]]:
@@ -195,11 +224,15 @@ def quantized(
     source: bytes,
     entries: list[dict[str, Any]],
     interface: Mapping[str, Any],
-    samples: Mapping[str, data.Samples] | None,
+    samples: Mapping[str, data.Samples],
     *,
     recipe: bool,
 ) -> bytes:
-    """The package's bytes. Raises TaskError; `recipe`: the manifest has one, and is to blame."""
+    """The package's bytes. Raises TaskError; `recipe`: the manifest has one, and is to blame.
+
+    Args:
+        samples: of each signature; empty for a recipe that does not calibrate.
+    """
     from tflbuild.tflite.read import read_model
     from tflbuild.tflite.recurrent import quantizer_advice
 
@@ -207,26 +240,19 @@ def quantized(
     module = load_package()
     try:
         quantizer = module.Quantizer(source, entries)
-        needed = quantizer.need_calibration
     except Exception as error:  # the package raises whatever it likes
         raise TaskError(
             f"ai-edge-quantizer refuses the recipe: {one_line(error)}", key=key
         ) from error
-    if needed and samples is None:
-        raise TaskError(
-            "the recipe quantizes activations, and that needs data.calibration", key=_RECIPE
-        )
-    calibration = None
     try:
-        if needed and samples is not None:
-            calibration = calibrated(source, entries, interface, samples)
+        calibration = calibrated(source, entries, interface, samples) if samples else None
         result = quantizer.quantize(
             calibration, enable_progress_bar=False, enable_progress_report=False
         )
     except (TaskError, MemoryError):
         raise
     except Exception as error:  # the package raises whatever it likes
-        if needed and (advice := quantizer_advice(read_model(source))):
+        if samples and (advice := quantizer_advice(read_model(source))):
             raise TaskError(advice, key="optimization.quantizer") from error
         if blocks := _BLOCKS.search(one_line(error)):
             at = key if recipe else "optimization.granularity"
@@ -280,8 +306,11 @@ def calibrated(
     return run.get_model_qsvs()
 
 
-def decisions(model: TfliteModel, entries: list[dict[str, Any]]) -> list[Any]:
-    """What becomes of each operator under a recipe, as the package itself decides."""
+def decisions(
+    model: TfliteModel, entries: list[dict[str, Any]], ends: bool = False
+) -> list[tuple[str, Any]]:
+    """What becomes of each operator under a recipe, as the package itself decides: (algorithm,
+    settings). `ends`: also of inputs and outputs, which the package takes for operators."""
     from ai_edge_quantizer import recipe_manager
     from ai_edge_quantizer.utils.tfl_flatbuffer_utils import TFL_OP_CODE_TO_NAME
 
@@ -289,27 +318,46 @@ def decisions(model: TfliteModel, entries: list[dict[str, Any]]) -> list[Any]:
 
     manager = recipe_manager.RecipeManager()
     manager.load_quantization_recipe(ai_edge.in_order(entries))
-    return [
-        manager.get_quantization_configs(TFL_OP_CODE_TO_NAME[op.code], scope(graph, op))
+    asked_for = [
+        (TFL_OP_CODE_TO_NAME[op.code], scope(graph, op))
         for graph, op in operators(model)
         if op.code in TFL_OP_CODE_TO_NAME
     ]
+    for graph in model.subgraphs if ends else ():
+        for kind, indexes in (("INPUT", graph.inputs), ("OUTPUT", graph.outputs)):
+            asked_for.append((kind, "".join(f"{graph.tensors[i].name};" for i in indexes)))
+    return [manager.get_quantization_configs(*which) for which in asked_for]
 
 
 def check_rules(
     model: TfliteModel,
     entries: list[dict[str, Any]],
     floats: Mapping[str, list[dict[str, Any]]],
-    rules: Sequence[Mapping[str, str]],
+    params: Mapping[str, Any],
 ) -> None:
-    """Raises TaskError for a rule of the manifest that decides nothing, and for a name in
-    `keep_float` that would stay float anyway."""
+    """Raises TaskError for a rule of the manifest, or an entry of a recipe file, that decides
+    nothing, for a name in `keep_float` that would stay float anyway, and where nothing is left to
+    quantize."""
+    rules: Sequence[Mapping[str, str]] = params["rules"]
     before = decisions(model, entries)
-    for number, rule in enumerate(rules if len(rules) > 1 else ()):
-        if decisions(model, entries[:number] + entries[number + 1 :]) == before:
+    if params["quantize"] == "recipe" and not _quantizes(before):
+        raise TaskError(
+            "recipe: nothing would be quantized: no operator of this model matches a rule that"
+            " can quantize it",
+            key=_RECIPE,
+        )
+    by_file = not rules
+    named = [f"rule {n} ({dict(rule)})" for n, rule in enumerate(rules, 1)] or [
+        f"entry {n} ({entry['algorithm_key']} of {entry['operation']} {entry['regex'][:60]!r})"
+        for n, entry in enumerate(entries)
+    ]
+    all_of_it = decisions(model, entries, by_file)
+    for number, name in enumerate(named if len(named) > 1 else ()):
+        others = entries[:number] + entries[number + 1 :]
+        if decisions(model, others, by_file) == all_of_it:
             raise TaskError(
-                f"recipe: rule {number + 1} ({dict(rule)}) has no effect on this model: no"
-                " operator matches it and takes it, or rules below decide; remove it",
+                f"recipe: {name} has no effect on this model: no operator matches it and takes"
+                " it, or what stands below decides; remove it",
                 key=_RECIPE,
             )
     for pattern, own in floats.items():
@@ -319,6 +367,16 @@ def check_rules(
                 " remove it",
                 key="optimization.keep_float",
             )
+    every = [entry for own in floats.values() for entry in own]
+    if every and not _quantizes(decisions(model, entries + every)):
+        raise TaskError(
+            "keep_float leaves nothing to quantize: name fewer operators, or write quantize: none",
+            key="optimization.keep_float",
+        )
+
+
+def _quantizes(decided: list[tuple[str, Any]]) -> bool:
+    return any(algorithm != ai_edge.NO_QUANTIZE for algorithm, _ in decided)
 
 
 def finish(raw: bytes, interface: Mapping[str, Any]) -> bytes:

@@ -10,12 +10,19 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from .cost import FLOATS, compute_rule, op_input
-from .effect import by_signature
+from .effect import by_signature, describe_weights, real_operators
 from .read import Op, Subgraph, TfliteModel
 from .recurrent import instead
 from .weights import MIN_ELEMENTS, QUANTIZED, Weight, weights_of
 
 _FULL_INTEGER = {"int8": "int8", "qat": "int8", "int16x8": "int16"}  # quantize: activations
+
+# Every quantizer takes their weights; others, such as a GATHER's, it takes or leaves.
+_TAKEN = frozenset(
+    {"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "EMBEDDING_LOOKUP"}
+)
+# They move values: quantized, they save nothing.
+_MOVES = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "IDENTITY"})
 
 Variable = tuple[str, str]  # (container, shared_name)
 
@@ -177,7 +184,12 @@ def quantization_problems(
     """
     types = {"input": io, "output": io_output or io}
     problems = [
-        *_io_problems(model, types, source_inputs or {}, source_outputs or {}, signature),
+        *(
+            problem + (remedy if quantize == "recipe" else "")
+            for problem, remedy in _io_problems(
+                model, types, source_inputs or {}, source_outputs or {}, signature
+            )
+        ),
         *_weight_problems(model, quantize, quantizer, kept),
     ]
     return list(dict.fromkeys(problems))
@@ -189,7 +201,8 @@ def _io_problems(
     source_inputs: Mapping[str, str],
     source_outputs: Mapping[str, str],
     signature: str | None,
-) -> Iterator[str]:
+) -> Iterator[tuple[str, str]]:
+    """Problems, each with what to write where a recipe made them."""
     main = model.subgraphs[0]
     sides = [
         (s.subgraph, what, pairs, source)
@@ -214,9 +227,12 @@ def _io_problems(
             before = source.get(name, tensor.dtype if plain else "float32")
             if before not in FLOATS:
                 if tensor.dtype != before:
-                    yield f"{what} '{name}' is {tensor.dtype}, in the source it is {before}"
+                    yield f"{what} '{name}' is {tensor.dtype}, in the source it is {before}", ""
             elif tensor.dtype != io and not (io == "float32" and tensor.dtype == before):
-                yield f"{what} '{name}' is {tensor.dtype}, io asks for {io}"
+                remedy = f"; write io: {tensor.dtype}"
+                if tensor.dtype not in FLOATS:
+                    remedy += f", or keep {what.upper()} float in the recipe (no_quantize)"
+                yield f"{what} '{name}' is {tensor.dtype}, io asks for {io}", remedy
 
 
 def _weight_problems(
@@ -302,3 +318,46 @@ def _quantized_outputs(model: TfliteModel, dtypes: set[str]) -> Iterator[bool]:
             for index in op.outputs if op.name not in ("QUANTIZE", "DEQUANTIZE") else ():
                 tensor = graph.tensors[index] if index >= 0 else None
                 yield bool(tensor and tensor.dtype in dtypes and tensor.quantization)
+
+
+def untouched_signatures(
+    model: TfliteModel, quantize: str, kept: Collection[tuple[int, int]] = ()
+) -> tuple[list[str], list[str]]:
+    """Problems and warnings about shipped signatures of which nothing is quantized.
+
+    Args:
+        quantize: the manifest's value, or recipe.
+        kept: (subgraph, operator) of those that `keep_float` names.
+    """
+    problems: list[str] = []
+    warnings: list[str] = []
+    parts = by_signature(model)
+    for name, _, part in parts if quantize != "none" else ():
+        weights = weights_of(part)
+        work = [(op, integer) for op, integer in real_operators(part)]
+        narrow = quantize not in _FULL_INTEGER and any(
+            w.tensor.dtype in QUANTIZED | {"float16", "bfloat16"} for w in weights
+        )
+        if not work or narrow or any(integer and op.name not in _MOVES for op, integer in work):
+            continue
+        where = f" in signature '{name}'" if len(parts) > 1 else ""
+        if any((graph.index, op.index) in kept for graph in part.subgraphs for op in graph.ops):
+            problems.append(
+                f"keep_float leaves nothing to quantize{where}: none of {len(work)} operators is"
+                f" {'an integer one' if quantize in _FULL_INTEGER else 'quantized'}; name fewer"
+            )
+            continue
+        if quantize in _FULL_INTEGER or len(parts) == 1:
+            continue  # `quantization_problems` looks at these
+        large = [w for w in weights if w.op in _TAKEN and w.tensor.elements >= MIN_ELEMENTS]
+        if large:
+            problems.append(
+                f"{quantize} quantized nothing{where} (0 % of its weights), which has weights of"
+                f" {MIN_ELEMENTS:,} elements and more: {describe_weights(large)}"
+            )
+        else:
+            elements = sum(w.tensor.elements for w in weights)
+            warnings.append(
+                f"{quantize} quantized nothing{where}: 0 % of {elements:,} elements of weights"
+            )
+    return problems, warnings

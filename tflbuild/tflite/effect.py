@@ -58,6 +58,13 @@ def describe_operators(found: list[tuple[Subgraph, Op]], limit: int = 5) -> str:
     return ", ".join(names) + more
 
 
+def describe_weights(found: list[Weight], limit: int = 3) -> str:
+    """`FULLY_CONNECTED 'dense/MatMul'`, and how many more."""
+    names = [f"{weight.op} '{weight.tensor.name}'" for weight in found[:limit]]
+    more = f" and {len(found) - limit} more" if len(found) > limit else ""
+    return ", ".join(names) + more
+
+
 def output_name(graph: Subgraph, op: Op) -> str:
     """The name that a person knows an operator by."""
     return next((graph.tensors[index].name for index in op.outputs if index >= 0), "")
@@ -143,19 +150,22 @@ def shares(model: TfliteModel) -> dict[str, float]:
     weights = [w.tensor for w in weights_of(model)]
     elements = sum(t.elements for t in weights)
     narrow = sum(t.elements for t in weights if t.dtype in QUANTIZED | {"float16"})
-    works = quantized = 0
+    works = [integer for _, integer in real_operators(model)]
+    return {
+        "weights": round(narrow / elements, 4) if elements else 0.0,
+        "operators": round(sum(works) / len(works), 4) if works else 0.0,
+    }
+
+
+def real_operators(model: TfliteModel) -> Iterator[tuple[Op, bool]]:
+    """Operators that work on real numbers, and whether these are quantized."""
     for graph, op in operators(model):
         if op.name in _NOT_WORK:
             continue
         kinds = list(activations(graph, op))
         integer = any(t.quantization and t.dtype not in FLOATS for t in kinds)
         if integer or any(t.dtype in FLOATS for t in kinds):
-            works += 1
-            quantized += integer
-    return {
-        "weights": round(narrow / elements, 4) if elements else 0.0,
-        "operators": round(quantized / works, 4) if works else 0.0,
-    }
+            yield op, integer
 
 
 def point_ranges(model: TfliteModel) -> tuple[list[str], list[str]]:
