@@ -24,8 +24,10 @@ from tflbuild.errors import ManifestError
 from tflbuild.manifest.includes import expand, is_glob
 from tflbuild.manifest.model import Code
 from tflbuild.manifest.problems import nearest
+from tflbuild.pointers import lfs_problem
 
 MAX_SOURCE = 4_000_000  # bytes of one Python file
+MAX_PATH = 4096  # characters of a text that is taken for a path
 PREFIX = "python/"  # of keyed input names
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 _OURS = (".tflbuild", ".git")
@@ -200,6 +202,7 @@ class Parsed:
 
     imports: tuple[tuple[int, str, tuple[str, ...]], ...]  # level, module, names taken from it
     names: frozenset[str]  # that it defines at top level; "*" when nobody can tell
+    places: tuple[tuple[int, str], ...] = ()  # line, text that could be an absolute path
 
 
 @dataclass
@@ -236,7 +239,14 @@ class _Finder:
         while self.todo:
             module = self.todo.pop()
             assert module.file is not None
-            for level, name, taken in self.parsed(module.file).imports:
+            parsed = self.parsed(module.file)
+            for line, text in parsed.places:
+                if (path := in_workspace(self.root, text)) is not None:
+                    raise ManifestError(
+                        f"{module.file}:{line}: names {path!r} of the workspace by an absolute"
+                        " path: use Path(__file__).parent and `depends`"
+                    )
+            for level, name, taken in parsed.imports:
                 target = self._absolute(module, level, name)
                 if target is None:
                     continue
@@ -325,6 +335,8 @@ class _Finder:
         try:
             return parse(content)
         except SyntaxError as error:
+            if pointer := lfs_problem(full, file):
+                raise ManifestError(pointer) from error
             raise ManifestError(f"{file}:{error.lineno or 1}: {error.msg}") from error
         except (ValueError, RecursionError, MemoryError) as error:
             raise ManifestError(
@@ -361,7 +373,49 @@ def parse(content: bytes) -> Parsed:
             imports[node.level, node.module or "", taken] = None
         elif isinstance(node, ast.Call) and (name := _imported_by_call(node)):
             imports[0, name, ()] = None
-    return Parsed(tuple(imports), frozenset(_names(tree.body)))
+    return Parsed(tuple(imports), frozenset(_names(tree.body)), tuple(_places(tree)))
+
+
+def _places(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Text that could be an absolute path, where it is not the end of another, nor in a docstring
+    or in what runs for scripts alone."""
+    stack: list[ast.AST] = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if node.value.startswith("/") and "\n" not in node.value and "\0" not in node.value:
+                yield node.lineno, node.value
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            pass
+        elif isinstance(node, ast.If) and "__name__" in _read(node.test):
+            stack += node.orelse
+        elif isinstance(node, ast.JoinedStr):
+            stack += [part for part in node.values if not isinstance(part, ast.Constant)]
+            stack += node.values[:1]
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+            stack.append(node.left)
+            if not isinstance(node.right, ast.Constant):
+                stack.append(node.right)
+        else:
+            stack += ast.iter_child_nodes(node)
+
+
+def _read(test: ast.expr) -> set[str]:
+    parts = [test, *getattr(test, "comparators", ()), getattr(test, "left", None)]
+    return {part.id for part in parts if isinstance(part, ast.Name)}
+
+
+def in_workspace(root: str, text: str) -> str | None:
+    """What a text names under the root by an absolute path: a place that is there, or could be;
+    None for any other text."""
+    if not text.startswith("/") or len(text) > MAX_PATH or root == "/":
+        return None
+    path = os.path.normpath("/" + text.lstrip("/"))
+    if not (path + "/").startswith(root + "/"):
+        path = os.path.realpath(path)  # the workspace may have another way to it
+    if not (path + "/").startswith(root + "/") or not os.path.isdir(os.path.dirname(path)):
+        return None
+    return _under(root, path)
 
 
 def _imported_by_call(node: ast.Call) -> str:

@@ -2,9 +2,10 @@
 
 `enter` makes a mirror of the workspace in the child's scratch folder, with the keyed files alone,
 and puts it on the module path: what is not declared is not found, neither by Python nor by the
-C++ of TensorFlow. An audit hook notes what the code wanted beyond that, by the mirror's paths or
-by absolute ones, and `check` fails with the `depends` line to add, also when the code itself
-went on without the file.
+C++ of TensorFlow. The workspace itself is closed to this process (`confine`), where the kernel can
+do that. An audit hook notes what the code wanted beyond that, by the mirror's paths or by absolute
+ones, and `check` fails with the `depends` line to add, also when the code itself went on without
+the file.
 
 A child runs one action, so there is one mirror: it is module state.
 """
@@ -26,13 +27,19 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from tflbuild.confine import confine
+from tflbuild.elsewhere import Lister, Outside
 from tflbuild.errors import TaskError, TflbuildError, one_line
 from tflbuild.pycode import PREFIX
 
 SHOWN = 5  # undeclared files that one message names
 _STDLIB = str(Path(os.__file__).parent) + os.sep
-_OURS = (".tflbuild", ".git")
-_EVENTS = frozenset({"open", "os.listdir", "os.scandir", "ctypes.dlopen"})
+_OURS = frozenset({".tflbuild", ".git"})
+# What others shall open or run: the text of the first arguments names it.
+_SPOKEN = frozenset(
+    {"sqlite3.connect", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn"}
+)
+_EVENTS = frozenset({"open", "os.listdir", "os.scandir", "ctypes.dlopen"}) | _SPOKEN
 _SUFFIXES = (".py", *EXTENSION_SUFFIXES)
 
 
@@ -45,6 +52,8 @@ class Mirror:
     keyed: frozenset[str]
     undeclared: dict[str, None] = field(default_factory=dict)  # patterns under the root
     installed: tuple[str, ...] = ()  # prefixes of what is no part of the workspace
+    list: Callable[[str], Sequence[str]] = os.listdir  # of a folder of the workspace
+    outside: Outside = field(default_factory=Outside)
 
     def relative(self, path: str) -> str | None:
         """What a path of the mirror or of the workspace is under the root; None for others."""
@@ -52,7 +61,7 @@ class Mirror:
             if path.startswith(folder + os.sep):
                 inner = path[len(folder) + 1 :]
                 outside = folder == self.root and (
-                    inner.startswith(_OURS) or path.startswith(self.installed)
+                    inner.split(os.sep)[0] in _OURS or path.startswith(self.installed)
                 )
                 return None if outside else inner
         return "" if path in (self.folder, self.root) else None
@@ -79,7 +88,7 @@ class Mirror:
         if inner is None:
             return
         try:
-            names = os.listdir(os.path.join(self.root, inner))
+            names = self.list(os.path.join(self.root, inner))
         except OSError:
             return
         for name in names:
@@ -89,10 +98,23 @@ class Mirror:
                 self.undeclared[f"{inner}/*" if inner else "*"] = None
                 return
 
+    def spoken(self, text: str) -> None:
+        """Words of others (a message, a command) name files of the workspace: note those."""
+        for folder in (self.folder, self.root):
+            start = re.escape(folder)
+            ways = re.findall(start + r"(?:/[^\s'\"?]*)?", text)
+            ways += re.findall(rf"['\"]({start}/[^'\"\n]*)['\"]", text)
+            for way in ways:
+                for path in {way, way.rstrip(".,:;)]}>")}:
+                    if os.path.isdir(path) and path != folder:
+                        self.listed(path)
+                    else:
+                        self.wanted(path)
+
     def problem(self) -> TaskError | None:
         """What the code read beyond its key."""
         if not self.undeclared:
-            return None
+            return self.outside.problem()
         names = sorted(self.undeclared)
         shown = [os.path.relpath(name, self.base) for name in names[:SHOWN]]
         more = f" (and {len(names) - SHOWN} more)" if len(names) > SHOWN else ""
@@ -131,24 +153,37 @@ def enter(inputs: Mapping[str, Path], code: Mapping[str, Any], scratch: Path) ->
             shutil.copyfile(real, copy)
         else:
             copy.symlink_to(os.path.abspath(real))
-    first, root = _mirror is None, os.path.realpath(inputs["workspace"])
-    path = tuple(dict.fromkeys((*(_mirror.path if _mirror else ()), *code["path"])))
+    before, root = _mirror, os.path.realpath(inputs["workspace"])
+    path = tuple(dict.fromkeys((*(before.path if before else ()), *code["path"])))
+    listing = before.list if before else None
+    if listing is None:
+        lister = Lister()
+        listing = lister.list
+        allowed = [str(scratch), *map(str, inputs.values()), *_private(root), *_installed(root)]
+        if not confine(root, [p for p in allowed if os.path.realpath(p) != root]):
+            lister.end()  # and then it lists as anybody
     _mirror = Mirror(
         root=root,
         folder=str(folder),
         base=code["base"],
         path=path,
         keyed=frozenset({*files, *_under(root, inputs.values())}),
-        undeclared=_mirror.undeclared if _mirror else {},
-        installed=_installed(),
+        undeclared=before.undeclared if before else {},
+        installed=_installed(root),
+        list=listing,
+        outside=before.outside if before else Outside(),
     )
+    _mirror.outside.allow(root, str(folder), str(scratch), *map(str, inputs.values()))
     _refuse_names_in_use(_mirror)
+    libraries = (os.path.realpath(entry) for entry in sys.path if entry)
+    beside = (entry for entry in libraries if not root.startswith(entry.rstrip(os.sep) + os.sep))
+    _mirror.outside.allow(*_mirror.installed, *beside)
     sys.path[:] = [
         *(str(folder / name) for name in path),
         *(entry for entry in sys.path if not entry.startswith(str(folder))),
     ]
     importlib.invalidate_caches()
-    if first:
+    if before is None:
         sys.dont_write_bytecode = True
         sys.meta_path.append(_LastFinder())
         sys.addaudithook(_audit)
@@ -161,12 +196,21 @@ def _under(root: str, paths: Iterable[Path]) -> Iterator[str]:
             yield path[len(root) + 1 :]
 
 
-def _installed() -> tuple[str, ...]:
+def _private(root: str) -> Iterator[str]:
+    """Folders that the environment gives to this process, in our part of the workspace."""
+    for name in ("HOME", "TMPDIR", "KERAS_HOME"):
+        path = os.path.realpath(os.environ.get(name) or root)
+        if path.startswith(os.path.join(root, ".tflbuild") + os.sep):
+            yield path
+
+
+def _installed(root: str) -> tuple[str, ...]:
     """Prefixes of files that are no part of a workspace, wherever its root is."""
     package = str(Path(__file__).resolve().parent)
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, package}
     prefixes |= {p for p in sys.path if "site-packages" in p or "dist-packages" in p}
-    return tuple(os.path.realpath(prefix) + os.sep for prefix in sorted(prefixes))
+    found = (os.path.realpath(prefix) + os.sep for prefix in sorted(prefixes))
+    return tuple(prefix for prefix in found if not (root + os.sep).startswith(prefix))
 
 
 def _refuse_names_in_use(mirror: Mirror) -> None:
@@ -203,6 +247,10 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
         if event == "open":
             if (args[2] or 0) & os.O_ACCMODE != os.O_WRONLY:
                 _mirror.wanted(args[0])
+            if _by_user(_mirror):
+                _mirror.outside.opened(args[0], args[2] or 0)
+        elif event in _SPOKEN:
+            _mirror.spoken(" ".join(_words(args[:2])))
         elif event == "ctypes.dlopen":
             _mirror.wanted(args[0])
         # A folder that is open has a number: who removes a folder of its own lists it so.
@@ -228,6 +276,27 @@ def _asked_by_user(mirror: Mirror) -> bool:
             return False
         frame = frame.f_back
     return False
+
+
+def _by_user(mirror: Mirror) -> bool:
+    """The user's code asked for it, itself or by a library; no library that is being imported."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith("<frozen importlib"):
+            return False
+        if name.startswith(mirror.folder + os.sep):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _words(value: Any) -> Iterator[str]:
+    if isinstance(value, str | bytes | os.PathLike):
+        yield f"'{os.fsdecode(value)}'"
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _words(item)
 
 
 def _of_python(file: str) -> bool:
@@ -267,6 +336,8 @@ def checked() -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if _mirror is not None:
+            _mirror.spoken(_said(error))
         problem = None if _mirror is None else _mirror.problem()
         if problem is None:
             raise
@@ -315,8 +386,7 @@ def explain(error: BaseException, key: str = "source.python") -> TaskError:
     mirror = _mirror
     place = ""
     if mirror is not None:
-        for path in re.findall(re.escape(mirror.folder) + r"/[^\s'\"]*", said):
-            mirror.wanted(path)  # of libraries that no audit hook sees, HDF5's for one
+        mirror.spoken(said)  # of libraries that no audit hook sees, HDF5's for one
         said = said.replace(mirror.folder + os.sep, "")
         place = where(error, mirror)
         missing = getattr(error, "filename", None)
@@ -325,6 +395,10 @@ def explain(error: BaseException, key: str = "source.python") -> TaskError:
                 os.path.exists(os.path.join(mirror.root, folder, missing)) for folder in mirror.path
             ):
                 said += "; code runs in a scratch folder: open Path(__file__).parent / NAME"
+        if isinstance(error, PermissionError) and isinstance(missing, str):
+            if mirror.root.startswith(os.path.dirname(os.path.abspath(missing)) + os.sep):
+                # No rule of `confine` covers what came to a folder above the workspace later.
+                said += "; write what you read again below tempfile.gettempdir()"
     return TaskError(f"{place}{one_line(said)}", key=key)
 
 

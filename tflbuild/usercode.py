@@ -12,7 +12,7 @@ from typing import Any
 from tflbuild.environment import variable_digest
 from tflbuild.errors import ManifestError
 from tflbuild.manifest.model import Model
-from tflbuild.pycode import closure
+from tflbuild.pycode import closure, in_workspace
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ def code_inputs(root: Path, model: Model) -> CodeInputs:
         key = "depends" if error.message.startswith("depends: ") else key
         raise ManifestError(error.message, model.position_of(key)) from error
     entries = {key: entry.as_json() for key, entry in zip(codes, found.entries, strict=True)}
+    _refuse_places(root, model)
     parameters: dict[str, Any] = {key: entries[key] for key in entries if key != "params"}
     files = dict(found.files)
     if source.args:
@@ -70,3 +71,21 @@ def code_inputs(root: Path, model: Model) -> CodeInputs:
         inputs={"workspace": ".", **files},
         environment={name: value for name, value in values.items() if value is not None},
     )
+
+
+def _refuse_places(root: Path, model: Model) -> None:
+    """No absolute paths of the workspace in `args`: the code could see there what no key holds."""
+    given = model.source.params
+    stack = [json.loads(text) for text in (model.source.args, given and given.args) if text]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict):
+            stack += value.values()
+        elif isinstance(value, list):
+            stack += value
+        elif isinstance(value, str) and (path := in_workspace(str(root), value)) is not None:
+            raise ManifestError(
+                f"args name {path!r} of the workspace by an absolute path: give its name, use"
+                " Path(__file__).parent in the code, and `depends`",
+                model.position_of("source.args"),
+            )

@@ -10,7 +10,7 @@ import pytest
 from fake_workspace import Fake
 
 from tflbuild.api import BuildResult
-from tflbuild.errors import ManifestErrors
+from tflbuild.errors import ManifestError, ManifestErrors
 
 MODEL = """
 version: 1
@@ -120,24 +120,45 @@ def test_module_that_goes_is_an_error_with_its_place(built: Fake) -> None:
         ("return {'value': len(list(HERE.glob('*.txt')))}", "depends: ['*']"),
         ("return {'value': len(os.listdir(HERE / 'more'))}", "depends: ['more/*']"),
         ("raise ValueError(open(HERE / 'w.txt'))", "depends: [w.txt]"),
-        ("return {'value': open(units).read()}", "depends: [w.txt]"),
     ],
 )  # fmt: skip
 def test_file_beyond_the_key_fails_with_the_line_to_add(code: Fake, body: str, line: str) -> None:
     code.write(files={"nets/w.txt": "5", "top.txt": "6", "nets/more/a.txt": ""})
     make(code, body)
-    if "open(units)" in body:  # by its real path
-        real = f'"{code.root}/nets/w.txt"'
-        code.write(files={"nets/tflbuild.yaml": NETS.replace("units: 3", f"units: {real}")})
     assert f"add `{line}`" in failure(code.build(keep_going=True))
 
-    if "open(units)" not in body:
-        add(code, line)
-        result = code.build()
-        if body.startswith("raise"):
-            assert "ValueError" in failure(result)
-        elif "except OSError" not in body:
-            assert result.ok, [t.reason for t in result.tasks]
+    add(code, line)
+    result = code.build()
+    if body.startswith("raise"):
+        assert "ValueError" in failure(result)
+    elif "except OSError" not in body:
+        assert result.ok, [t.reason for t in result.tasks]
+
+
+def test_absolute_path_into_the_workspace_is_refused(code: Fake) -> None:
+    real = f'"{code.root}/nets/w.txt"'
+    code.write(files={"nets/tflbuild.yaml": NETS.replace("units: 3", f"units: {real}")})
+    with pytest.raises(ManifestError, match=r"nets/tflbuild\.yaml:4:\d+: args name 'nets/w.txt'"):
+        code.build()
+    code.write(files={"nets/tflbuild.yaml": NETS})
+    make(code, f"return {{'value': os.path.exists('{code.root}' + '/nets/flag')}}")
+    with pytest.raises(
+        ManifestErrors, match=r"nets/net.py:5: names '.' of the workspace by an abs"
+    ):
+        code.build()
+    for harmless in (
+        f'"""{code.root}"""', "x = '/usr/share/x'", f"x = str(units) + '{code.root}/nets'",
+        f"if __name__ == '__main__': open('{code.root}/nets/w.txt')",
+    ):  # fmt: skip
+        make(code, f"{harmless}\nreturn {{'value': 1}}")
+        assert code.build().ok
+
+
+def test_module_that_is_a_pointer_is_told(code: Fake) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12345\n"
+    code.write(files={"shared.py": pointer})
+    with pytest.raises(ManifestErrors, match=r"shared\.py is a Git LFS pointer.*git lfs pull"):
+        code.build()
 
 
 def test_a_folder_of_its_own_is_removed_like_anywhere(code: Fake) -> None:
@@ -247,7 +268,7 @@ def test_print_goes_to_the_log(code: Fake) -> None:
 
 def test_code_edited_while_it_runs_is_run_again(code: Fake) -> None:
     shared = code.root / "shared.py"
-    make(code, f"import shared\np = Path({str(shared)!r})\n"
+    make(code, f"import shared\np = Path('/', {str(shared)[1:]!r})\n"
                "if shared.BASE == 7: p.write_text('BASE = 8')\n"
                "return {'value': shared.BASE}")  # fmt: skip
     result = code.build()
