@@ -52,8 +52,10 @@ def verify(
     interface: Mapping[str, Any],
     quantizer: str,
     kept: Iterable[tuple[int, int]] = (),
+    data: bytes = b"",
 ) -> Verified:
-    """A released file against the parameters of its action."""
+    """A released file against the parameters of its action. `data`: the file itself; without it
+    the values of weights are not looked at."""
     from tflbuild.tflite import effect
     from tflbuild.tflite.checks import (
         quantization_effect,
@@ -78,6 +80,8 @@ def verify(
             kept=names,
         )
     problems += _settings_problems(model, params)
+    if params["quantize"] != "none" and data:
+        problems += _values(model, data)
     more, warnings = _float_operators(model, params, names)
     problems += more
     warnings = [*told, *warnings]
@@ -97,6 +101,19 @@ def verify(
         }
     }
     return Verified(list(dict.fromkeys(problems)), warnings, report)
+
+
+def _values(model: TfliteModel, data: bytes) -> list[str]:
+    from tflbuild.tflite.effect import describe_weights
+    from tflbuild.tflite.weights import not_finite
+
+    found = not_finite(model, data)
+    if not found:
+        return []
+    return [
+        f"weights or their scales are infinite or NaN: {describe_weights(found)}; look for it in"
+        " the model's weights, or for values beyond the type (65,504 in float16)"
+    ]
 
 
 def _settings_problems(model: TfliteModel, params: Mapping[str, Any]) -> Iterator[str]:

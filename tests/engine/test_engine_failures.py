@@ -168,7 +168,9 @@ def test_a_crashing_conversion_takes_the_other_route_once(fake: Fake) -> None:
         "b", 1, do={"convert:int8": {"signal": signal.SIGSEGV, "mark": str(fake.root / "m")}}
     )
     result = fake.build()
-    assert failures(result) == {"convert:b:int8": "the worker crashed (SIGSEGV)"}
+    (reason,) = failures(result).values()
+    assert reason.startswith("the worker crashed (SIGSEGV): it is known for weights that are inf")
+    assert "on the calibration data, loops and tables" in reason
     assert len((fake.root / "m").read_text().split()) == 2
 
 

@@ -11,6 +11,7 @@ from tflbuild.tflite.checks import (
     weightless_variables,
 )
 from tflbuild.tflite.read import TfliteModel, read_model
+from tflbuild.tflite.weights import not_finite
 
 s = make.s
 
@@ -256,3 +257,32 @@ def test_values_that_are_only_moved_are_not_quantized() -> None:
     maker.signature("s", {"x": x}, {"y": y})
     problems, _ = untouched_signatures(read_model(maker.pack()), "int8", {(0, 2)})
     assert problems[0].startswith("keep_float leaves nothing to quantize: none of 2 operators")
+
+
+@pytest.mark.parametrize("kind", [TYPE.FLOAT16, TYPE.FLOAT32])
+def test_weights_that_are_no_numbers(kind: int) -> None:
+    maker = Maker()
+    g = maker.graph()
+    x, y = g.tensor("x", (1, 256)), g.tensor("y", (1, 4))
+    w = g.weight("w", (4, 256), kind)
+    g.op(OP.FULLY_CONNECTED, [x, w], [y], s.FullyConnectedOptionsT())
+    g.io([x], [y])
+    data = bytearray(maker.pack())
+    model = read_model(bytes(data))
+    assert not_finite(model, bytes(data)) == []
+    buffer = model.buffers[model.subgraphs[0].tensors[w].buffer]
+    size = 2 if kind == TYPE.FLOAT16 else 4
+    infinite = bytes.fromhex("007c") if size == 2 else bytes.fromhex("0000807f")
+    data[buffer.offset + 7 * size : buffer.offset + 8 * size] = infinite
+    assert [found.op for found in not_finite(model, bytes(data))] == ["FULLY_CONNECTED"]
+
+
+def test_scales_that_are_no_numbers() -> None:
+    maker = Maker()
+    g = maker.graph()
+    x, y = g.tensor("x", (1, 256)), g.tensor("y", (1, 4))
+    w = g.tensor("w", (4, 256), TYPE.INT8, scale=float("inf"), data=bytes(1024))
+    g.op(OP.FULLY_CONNECTED, [x, w], [y], s.FullyConnectedOptionsT())
+    g.io([x], [y])
+    data = maker.pack()
+    assert [found.tensor.name for found in not_finite(read_model(data), data)] == ["w"]

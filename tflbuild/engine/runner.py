@@ -18,6 +18,7 @@ from doit.control import TaskControl
 from doit.task import Task
 
 from tflbuild.engine import events
+from tflbuild.engine.advice import crash_advice
 from tflbuild.engine.decide import (
     RESTORE,
     RUN,
@@ -346,6 +347,8 @@ class Runner:
             reason = f"{step.position_of(ended.key)}: {reason}"
         if pending.first_failure and pending.first_failure != reason:
             reason = f"{reason} (by way of a SavedModel; frozen: {pending.first_failure})"
+        if ended.kind == "crash":
+            reason += crash_advice(step)
         self._fail(step.name, reason, ended.seconds, self._log(step.name), pending.decision.why)
         self._settle(pending.node, ok=False)
 

@@ -18,7 +18,7 @@ from tflbuild.optimizations.base import TENSORFLOW, Settings
 from tflbuild.stages import lower
 from tflbuild.stages.base import Request
 
-VERSION = 4
+VERSION = 5
 MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "tf"
 
@@ -116,7 +116,7 @@ def check(
     from tflbuild.tflite.recurrent import lstm_warning
 
     model = read_model(released)
-    verified = asked.verify(model, params, lowered.interface, TENSORFLOW, converted.kept)
+    verified = asked.verify(model, params, lowered.interface, TENSORFLOW, converted.kept, released)
     verified.problems.extend(buffer_alignment_problems(released))
     for signature in lowered.signatures:
         verified.problems.extend(interface_problems(model, signature))

@@ -68,7 +68,7 @@ def run(request: Request) -> None:
             key=_RECIPE if recipe else "optimization.quantizer",
         ) from error
     released = finish(raw, interface)
-    verified = asked.verify(read_model(released), params, interface, AI_EDGE, places)
+    verified = asked.verify(read_model(released), params, interface, AI_EDGE, places, released)
     verified.problems.extend(buffer_alignment_problems(released))
     report = {**verified.or_fail().report, "warnings": list(verified.warnings)}
     report |= {"route": "float file", "entry": AI_EDGE, "size": len(released)}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from .cost import FLOATS, compute_rule, op_input
 from .read import Tensor, TfliteModel
 
@@ -39,6 +41,27 @@ def weights_by_subgraph(model: TfliteModel) -> dict[tuple[int, int], tuple[str, 
         at = (weight.tensor.buffer, weight.tensor.external_buffer)
         found.setdefault(at, (weight.tensor.name, set()))[1].add(weight.subgraph)
     return found
+
+
+def not_finite(model: TfliteModel, data: bytes) -> list[Weight]:
+    """Weights with a scale or an element that is infinite or NaN.
+
+    Args:
+        data: the file that `model` was read from.
+    """
+    return [weight for weight in weights_of(model) if not _finite(model, weight.tensor, data)]
+
+
+def _finite(model: TfliteModel, tensor: Tensor, data: bytes) -> bool:
+    if tensor.quantization and not np.isfinite(tensor.quantization.scale).all():
+        return False
+    kind = {"float16": "<f2", "float32": "<f4", "float64": "<f8"}.get(tensor.dtype)
+    if kind is None or tensor.external_buffer or not 0 < tensor.buffer < len(model.buffers):
+        return True
+    buffer = model.buffers[tensor.buffer]
+    stored = memoryview(data)[buffer.offset : buffer.offset + buffer.size]
+    whole = buffer.size // np.dtype(kind).itemsize
+    return bool(np.isfinite(np.frombuffer(stored, kind, whole)).all())
 
 
 def _uses(model: TfliteModel) -> Iterator[Weight]:
