@@ -281,3 +281,25 @@ def test_names_in_an_archive_are_the_nesting(tmp_path: Path) -> None:
     np.savez(tmp_path / "p.npz", a=np.array([{}], object))
     with pytest.raises(TaskError, match=r"not a readable \.npz"):
         read_npz(tmp_path / "p.npz")
+
+
+def test_examples_by_keyword_and_names_that_meet() -> None:
+    pytest.importorskip("jax")
+    from tflbuild.sources.jax import _inputs
+
+    zeros, ones = np.zeros((1, 4), "f4"), np.ones((1, 4), "f4")
+
+    def keywords(params: Any, *, x: Any, y: Any) -> Any:
+        return x - y
+
+    made = _inputs(keywords, True, {"y": ones, "x": zeros}, {})
+    assert [spec.name for spec in made.specs] == ["y", "x"]
+    args, named = made.bind([ones, zeros])
+    assert (list(args), sorted(named)) == ([], ["x", "y"])
+    assert named["y"] is ones
+
+    made = _inputs(lambda params, d: d, True, ({"a": {"b": zeros}, "a_b": ones},), {})
+    names = [spec.name for spec in made.specs]
+    assert len(set(names)) == 2, names
+    (given,), _ = made.bind([zeros, ones])
+    assert given["a"]["b"] is zeros
