@@ -10,8 +10,10 @@ from __future__ import annotations
 import ast
 import os
 import posixpath
+import re
+import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from tflbuild.manifest.model import Fetch, Generate, Model
 from tflbuild.sources import FORMATS
 from tflbuild.stages.fetch import VARIABLES
 from tflbuild.stages.generate import INPUT
+from tflbuild.store.toolchain import loose_files
 
 MAX_CODE = 1 << 20  # bytes of a Python file whose imports are looked at
 
@@ -82,6 +85,7 @@ def _generating(root: Path, model: Model, generate: Generate) -> Making:
                 model.position_of("source.generate.inputs"),
             )
     command = generate.command
+    modules = imported(root, files, command, generate.folder)
     values = {name: os.environ[name] for name in generate.env if name in os.environ}
     return Making(
         params={
@@ -91,8 +95,8 @@ def _generating(root: Path, model: Model, generate: Generate) -> Making:
             "env": {name: variable_digest(os.environ.get(name)) for name in sorted(generate.env)},
         },
         files={INPUT + path: path for path in files},
-        folders=folders,
-        modules=imported(root, files),
+        folders=(*folders, *loose_files(root, modules)),
+        modules=modules,
         request={"params": {"values": values, "root": str(root)}},
     )
 
@@ -115,27 +119,61 @@ def generate_files(root: Path, generate: Generate) -> tuple[list[str], tuple[str
     )
 
 
-def imported(root: Path, files: Iterable[str]) -> tuple[str, ...]:
-    """The modules that Python files import from elsewhere: not from Python's own library, and not
-    from among themselves."""
+def imported(
+    root: Path, files: Iterable[str], command: str | Sequence[str] = (), folder: str = "."
+) -> tuple[str, ...]:
+    """The modules that a command and its Python files import from elsewhere: not from Python's own
+    library, and not from among the files, where Python would find them before all others."""
     names: set[str] = set()
     own: set[str] = set()
-    for file in files:
-        parts = Path(file).with_suffix("").parts
-        if file.endswith(".py"):
-            own.update(parts)
-            names |= _imports(root / file)
+    given = [file for file in files if file.endswith(".py")]
+    # Python looks beside the script that it runs, or where it is run.
+    places = {os.path.normpath(folder), *(os.path.dirname(file) or "." for file in given)}
+    for file in given:
+        names |= _imports(root / file)
+        base, name = os.path.split(file)
+        if name != "__init__.py":
+            own |= {name.removesuffix(".py")} if (base or ".") in places else set()
+        elif (os.path.dirname(base) or ".") in places:
+            own.add(os.path.basename(base))
+    for code, module in _of_command(command):
+        names |= _read_imports(code) if code else {module.partition(".")[0]}
     return tuple(sorted(names - own - sys.stdlib_module_names))
+
+
+def _of_command(command: str | Sequence[str]) -> list[tuple[str, str]]:
+    """Code that stands in a command (`python -c CODE`), and modules (`python -m MODULE`)."""
+    try:
+        words = shlex.split(command) if isinstance(command, str) else list(command)
+    except ValueError:  # the shell will say what is wrong
+        words = command.split() if isinstance(command, str) else list(command)
+    if len(words) == 3 and os.path.basename(words[0]) in ("sh", "bash") and words[1] == "-c":
+        return _of_command(words[2])
+    found, python = [], False
+    for index, word in enumerate(words):
+        if re.fullmatch(r"python[0-9.]*", os.path.basename(word)):
+            python = True
+        elif python and word in ("-c", "-m"):
+            after = words[index + 1] if index + 1 < len(words) else ""
+            found.append((after, "") if word == "-c" else ("", after))
+            python = False
+        elif not word.startswith("-"):
+            python = False  # its script; options of the interpreter that take a word are rare
+    return [(code, module) for code, module in found if code or module]
 
 
 def _imports(path: Path) -> set[str]:
     try:
-        if path.stat().st_size > MAX_CODE:
-            return set()
-        tree = ast.parse(path.read_bytes())
-        nodes = list(ast.walk(tree))
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return set() if path.stat().st_size > MAX_CODE else _read_imports(path.read_bytes())
+    except OSError:
         return set()  # the command will say what is wrong
+
+
+def _read_imports(code: str | bytes) -> set[str]:
+    try:
+        nodes = list(ast.walk(ast.parse(code)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
     found = set()
     for node in nodes:
         if isinstance(node, ast.Import):

@@ -13,6 +13,7 @@ from tflbuild.environment import variable_digest
 from tflbuild.errors import ManifestError
 from tflbuild.manifest.model import Model
 from tflbuild.pycode import closure, in_workspace
+from tflbuild.store.toolchain import loose_files
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def code_inputs(root: Path, model: Model) -> CodeInputs:
             "env": {name: variable_digest(value) for name, value in values.items()},
         },
         files=files,
-        folders=found.folders,
+        folders=(*found.folders, *loose_files(root, found.modules)),
         modules=found.modules,
         inputs={"workspace": ".", **files},
         environment={name: value for name, value in values.items() if value is not None},

@@ -355,3 +355,25 @@ def test_loops_are_told_before_they_crash(workspace: WorkspaceFolder) -> None:
                 log = workspace.root / f"build/logs/convert:{name}:{quantize}.log"
                 assert "Fatal" not in log.read_text()
     assert reasons == {}
+
+
+def test_examples_by_keyword_and_names_that_meet() -> None:
+    pytest.importorskip("jax")
+    from tflbuild.sources.jax import _inputs
+
+    zeros, ones = np.zeros((1, 4), "f4"), np.ones((1, 4), "f4")
+
+    def keywords(params: Any, *, x: Any, y: Any) -> Any:
+        return x - y
+
+    made = _inputs(keywords, True, {"y": ones, "x": zeros}, {})
+    assert [spec.name for spec in made.specs] == ["y", "x"]
+    args, named = made.bind([ones, zeros])
+    assert (list(args), sorted(named)) == ([], ["x", "y"])
+    assert named["y"] is ones
+
+    made = _inputs(lambda params, d: d, True, ({"a": {"b": zeros}, "a_b": ones},), {})
+    names = [spec.name for spec in made.specs]
+    assert len(set(names)) == 2, names
+    (given,), _ = made.bind([zeros, ones])
+    assert given["a"]["b"] is zeros

@@ -87,3 +87,17 @@ def test_file_outside_of_the_workspace_is_refused(code: Fake, tmp_path: Path) ->
     own = "with open(path, 'w') as f: f.write('x')\nopen(path).read()\nopen('/etc/hosts').read()"
     (tmp_path / "own").mkdir()
     assert build(code, f"path = {str(tmp_path / 'own/own.txt')!r}\n{own}").ok
+
+
+def test_module_from_beyond_the_workspace_rebuilds(
+    code: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "extlib_of_test.py").write_text("V = 11")
+    monkeypatch.syspath_prepend(str(library))
+    assert build(code, "import extlib_of_test\nreturn {'value': extlib_of_test.V}").ok
+    assert code.build().done.reached_graph == 0
+    (library / "extlib_of_test.py").write_text("V = 12")
+    assert "lower:net" in code.build().ran()
+    assert code.dist()["litert/net-float32.tflite"].startswith(b"12 ")

@@ -193,3 +193,18 @@ def test_variables_of_the_environment(made: Fake, monkeypatch: pytest.MonkeyPatc
     assert made.build().ran() == []
     monkeypatch.setenv("WORD", "8")
     assert "data:a:test" in made.build().ran()
+
+
+def test_calibration_by_the_function_of_the_test_data_needs_no_label(made: Fake) -> None:
+    both = MANIFEST.replace(
+        "calibration: {python: made.py:calibration, args: {count: 3}}",
+        "calibration: {python: lib.made:test, samples: 3}",
+    )
+    made.write(both)
+    result = made.build()
+    assert result.ok, [task.reason for task in result.tasks]
+    assert arrays(made) == [
+        [0, 1, 2, 0],  # labels, of the test data alone
+        [[0, 2], [1, 2], [2, 2], [3, 2]],
+        [[0, 2], [1, 2], [2, 2]],
+    ]

@@ -472,6 +472,20 @@ def test_key_holds_what_the_code_imports(training: Fake) -> None:
     assert imported(training.root, [*files, "helper.py"]) == ("jax", "keras", "numpy")
 
 
+def test_key_holds_a_package_that_a_folder_is_called_like(training: Fake) -> None:
+    from tflbuild.making import imported
+
+    files = {"keras/export.py": "import keras, own, own2\n", "own/__init__.py": "", "own2.py": ""}
+    training.write(files=files)
+    assert imported(training.root, files) == ("keras",)
+    for command in (
+        'python -u -c "import jax.numpy, os"', ["python3", "-c", "from jax import x"],
+        "cd a && python -m jax.tool --x", ["sh", "-c", "python -m jax"],
+    ):  # fmt: skip
+        assert imported(training.root, [], command) == ("jax",)
+    assert imported(training.root, [], "python 'a") == ()
+
+
 def test_environment_of_the_command(training: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "x")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")

@@ -58,3 +58,17 @@ def test_nothing_is_imported(sites: tuple[Path, Path]) -> None:
     (sites[0] / "loud.py").write_text("raise SystemError('imported')")
     install(sites[0], "loud", "1", "loud.py")
     assert Toolchain().of(["loud"])["loud"] == "1 py3-none-any"
+
+
+def test_module_of_no_distribution_is_its_content(sites: tuple[Path, Path]) -> None:
+    (sites[0] / "loose.py").write_text("V = 1")
+    (sites[1] / "pack/inner").mkdir(parents=True)
+    (sites[1] / "pack/__init__.py").write_text("")
+    (sites[1] / "pack/inner/a.py").write_text("V = 1")
+    before = Toolchain().of(["loose", "pack"])
+    assert before["loose"].startswith("sha256:")
+    assert Toolchain().of(["loose", "pack"]) == before
+    (sites[0] / "loose.py").write_text("V = 2")
+    (sites[1] / "pack/inner/a.py").write_text("V = 2")
+    after = Toolchain().of(["loose", "pack"])
+    assert (after["loose"] != before["loose"], after["pack"] != before["pack"]) == (True, True)

@@ -14,6 +14,7 @@ from tflbuild.datasets.base import Listing, Sample, WrongData
 from tflbuild.environment import variable_digest
 from tflbuild.errors import ManifestError, TaskError, one_line
 from tflbuild.pycode import closure
+from tflbuild.store.toolchain import loose_files
 
 if TYPE_CHECKING:
     from tflbuild.manifest.model import Model, PythonData
@@ -43,16 +44,30 @@ def listing(root: Path, model: Model, data: PythonData) -> Listing:
         "code": {"path": list(found.path), "base": data.python.base},
         "env": {name: variable_digest(value) for name, value in values.items()},
     }
+    if (ignored := _ignored(model, data)) is not None:
+        params["ignored"] = ignored
     return Listing(
         found.files,
         params,
-        found.folders,
+        (*found.folders, *loose_files(root, found.modules)),
         found.modules,
         {
             "inputs": {"workspace": "."},
             "env": {name: value for name, value in values.items() if value is not None},
         },
     )
+
+
+def _ignored(model: Model, data: PythonData) -> str | None:
+    """What the test data take for the label, where the same function gives both: calibration needs
+    no label."""
+    if data.labels is not None:
+        return None
+    for test in (shipped.test for shipped in model.signatures):
+        if getattr(test, "python", None) == data.python:
+            label = getattr(test, "labels", None)
+            return label if isinstance(label, str) and label != PAIR else None
+    return None
 
 
 def paths(root: Path, model: Model, data: PythonData) -> list[str]:
@@ -80,6 +95,8 @@ def samples(
         found = pyrun.call(next, iterator, _END, key=NAME)
         if found is _END:
             return
+        if isinstance(found, Mapping) and "ignored" in params:
+            found = {name: value for name, value in found.items() if name != params["ignored"]}
         sample = _sample(found, params["labels"], f"sample {count}")
         count += 1
         yield sample

@@ -220,7 +220,8 @@ def _inputs(
     forward: Callable[..., Any], has_params: bool, examples: Any, pins: Mapping[str, Any]
 ) -> _Inputs:
     """From examples where there are some, else from the manifest's `inputs`. Raises TaskError."""
-    positional, any_positional, any_named = _arguments(forward, has_params, pins)
+    known = {**pins, **(examples if isinstance(examples, Mapping) else {})}
+    positional, any_positional, any_named = _arguments(forward, has_params, known)
     if examples is None:
         values: dict[str, Any] = {name: _Pinned(name) for name in pins}
         if not pins:
@@ -269,9 +270,10 @@ def _inputs(
 
 
 def _arguments(
-    forward: Callable[..., Any], has_params: bool, pins: Mapping[str, Any]
+    forward: Callable[..., Any], has_params: bool, known: Mapping[str, Any]
 ) -> tuple[list[str], bool, bool]:
-    """Names of the arguments that are inputs; whether it takes more by position, by name."""
+    """Names of the arguments that are inputs; whether it takes more by position, by name.
+    `known`: the inputs that the manifest or an example describes."""
     try:
         parameters = list(inspect.signature(forward).parameters.values())
     except (TypeError, ValueError):
@@ -283,11 +285,11 @@ def _arguments(
         p.name
         for p in parameters
         if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        and (p.default is p.empty or p.name in pins)
+        and (p.default is p.empty or p.name in known)
     ]
     kinds = {p.kind for p in parameters}
     any_named = inspect.Parameter.VAR_KEYWORD in kinds or any(
-        p.kind is p.KEYWORD_ONLY and p.name in pins for p in parameters
+        p.kind is p.KEYWORD_ONLY and p.name in known for p in parameters
     )
     return names, inspect.Parameter.VAR_POSITIONAL in kinds, any_named
 
@@ -306,13 +308,16 @@ def _flattened(
     (None: by position)."""
     import jax
 
-    specs: list[TensorSpec] = []
+    leaves: list[tuple[str, Any]] = []
     parts: list[tuple[int, Any, str | None]] = []
     for prefix, value, keyword in arguments:
         found, structure = jax.tree_util.tree_flatten_with_path(value)
         for way, leaf in found:
-            specs.append(_spec("_".join((*prefix, *map(_step, way))), leaf, pins))
+            leaves.append(("_".join((*prefix, *map(_step, way))), leaf))
         parts.append((len(found), structure, keyword))
+
+    names = unique([name for name, _ in leaves])  # {"a": {"b": …}, "a_b": …} names one twice
+    specs = [_spec(name, leaf, pins) for name, (_, leaf) in zip(names, leaves, strict=True)]
 
     def bind(arrays: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
         rest, args, named = list(arrays), [], {}

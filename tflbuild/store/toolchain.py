@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping
 from importlib import metadata
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from tflbuild.environment import worker_path
@@ -40,7 +43,7 @@ class Toolchain:
                 # Several distributions may claim one module (tensorflow, tensorflow-cpu): all.
                 if f"\n{module}/" in files or f"\n{module}.py," in files:
                     claimed[name] = f"{version} {tag}".strip()
-            self._by_module[module] = claimed or {module: "no distribution"}
+            self._by_module[module] = claimed or {module: _content(module)}
         return self._by_module[module]
 
     def _scan(self) -> list[tuple[str, str, str, str]]:
@@ -60,6 +63,55 @@ class Toolchain:
                 found.setdefault(name, (name, distribution.version, " ".join(tags), "\n" + files))
             self._distributions = sorted(found.values())
         return self._distributions
+
+
+MAX_FILES = 2000  # of one package, whose content is read
+
+
+def module_files(module: str) -> list[str]:
+    """The Python files of an installed module or package, wherever it lies; none when it is
+    absent."""
+    spec = PathFinder.find_spec(module, worker_path())
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is None:
+        return [spec.origin] if spec.origin and os.path.isfile(spec.origin) else []
+    found = []
+    for place in spec.submodule_search_locations:
+        for folder, subfolders, names in os.walk(place):
+            subfolders[:] = sorted(name for name in subfolders if name != "__pycache__")
+            found += [os.path.join(folder, n) for n in sorted(names) if n.endswith((".py", ".so"))]
+    return found
+
+
+def loose_files(root: Path, modules: Iterable[str]) -> tuple[str, ...]:
+    """The files of modules that were not installed, but lie on the module path all the same;
+    relative to the root."""
+    found: list[str] = []
+    for module in modules:
+        files = module_files(module) if module != "tflbuild" else []
+        if files and not {"site-packages", "dist-packages"} & set(files[0].split(os.sep)):
+            found += files[:MAX_FILES]
+    return tuple(os.path.relpath(path, root) for path in found)
+
+
+def _content(module: str) -> str:
+    """What stands for the version of a module of no distribution."""
+    files = module_files(module) if module != "tflbuild" else []
+    if not files:
+        return "no distribution"
+    digest = hashlib.sha256()
+    base = os.path.commonpath([os.path.dirname(path) for path in files])
+    for index, path in enumerate(files):
+        digest.update(os.fsencode(os.path.relpath(path, base)) + b"\0")
+        try:
+            if index < MAX_FILES:
+                digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+            else:
+                digest.update(str(os.stat(path).st_size).encode() + b"\0")
+        except OSError:
+            digest.update(b"?")
+    return f"sha256:{digest.hexdigest()[:16]}"
 
 
 # The instruction sets that oneDNN, Eigen and XNNPACK choose their kernels by.
