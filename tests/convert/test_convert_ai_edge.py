@@ -15,6 +15,7 @@ from workspace_folder import WorkspaceFolder
 from tflbuild.api import BuildResult
 from tflbuild.engine.zygote import ZygotePool
 from tflbuild.errors import TaskError
+from tflbuild.optimizations import ai_edge
 from tflbuild.stages import quantize
 from tflbuild.tflite.effect import float_operators
 from tflbuild.tflite.read import TfliteModel, buffer_alignment_problems, read_model
@@ -59,7 +60,7 @@ models:
       keep_nobody: {quantizer: ai-edge, quantize: weight_only, keep_float: [fist]}
       useless: {quantizer: ai-edge, recipe: [{quantize: int8}, {op: SOFTMAX, quantize: int8}]}
       covered: {quantizer: ai-edge, recipe: [{op: CONV_2D}, {quantize: dynamic_range}]}
-      foreign: {quantizer: ai-edge, recipe: [{op: NO_SUCH_OP, quantize: int8}]}
+      foreign: {quantizer: ai-edge, recipe: foreign.json}
       damaged: {quantizer: ai-edge, recipe: damaged.json}
       odd: {quantizer: ai-edge, recipe: odd.json}
       odder: {quantizer: ai-edge, recipe: odder.json}
@@ -90,6 +91,8 @@ models:
       int8: {quantizer: ai-edge, quantize: int8, io: int8}
       # refused
       keep: {quantizer: ai-edge, quantize: int8, keep_float: ["*decode*"]}
+      divided:
+        {quantizer: ai-edge, quantize: dynamic_range, weights: int4, granularity: blockwise_128}
   half:
     source: {format: saved_model, path: two, signatures: {prefill: {}, decode: {}}}
     data: {signatures: {decode: {calibration: {npz: decode.npz}}}}
@@ -120,7 +123,8 @@ REFUSED = {
     "plain:keep_nobody": "no operator, layer or tensor is called 'fist'; the nearest are 'first'",
     "plain:useless": "rule 2 ({'op': 'SOFTMAX', 'quantize': 'int8'}) has no effect on this model",
     "plain:covered": "rule 1 ({'op': 'CONV_2D'}) has no effect on this model",
-    "plain:foreign": "ai-edge-quantizer refuses the recipe",
+    "plain:foreign": "knows no operator 'FULLY_CONECTED'; did you mean 'FULLY_CONNECTED'?",
+    "two:divided": "long, no multiple of the block, 128: write keep_float: [",
     "plain:damaged": "the recipe is not JSON",
     "plain:odd": "ai-edge-quantizer refuses the recipe: ",
     "plain:odder": "Unsupported algorithm key: NONE_SUCH",
@@ -147,6 +151,7 @@ def built(pool: ZygotePool, tmp_path_factory: pytest.TempPathFactory) -> Built:
         "typo.json": json.dumps([ALL, {**ENTRY, "regex": "typo", "algorithm_key": "no_quantize"}]),
         "nobody.json": json.dumps([{**ALL, "regex": "nobody"}]),
         "damaged.json": "[{",
+        "foreign.json": json.dumps([{**ENTRY, "operation": "FULLY_CONECTED"}]),
         "odd.json": json.dumps([{**ENTRY, "op_config": [1]}]),
         "odder.json": json.dumps([{**ENTRY, "algorithm_key": "NONE_SUCH"}]),
     }
@@ -304,6 +309,13 @@ def test_no_tensorflow_for_another_recipe(built: Built, tmp_path: Path) -> None:
         folder.write(MANIFEST)
 
 
+@installed
+def test_the_names_of_operators_are_those_of_the_package() -> None:
+    from ai_edge_quantizer.qtyping import TFLOperationName
+
+    assert {name.value for name in TFLOperationName} == ai_edge.OPERATORS
+
+
 def test_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ai_edge_quantizer", None)
     with pytest.raises(TaskError, match=r"pip install 'tflbuild\[ai-edge\]'") as caught:
@@ -324,6 +336,7 @@ def test_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
         (b'[{"regex": 3, "operation": "*", "algorithm_key": "no_quantize"}]', "not text"),
         (b'[{"regex": "(", "operation": "*", "algorithm_key": "no_quantize"}]', "regex '('"),
         (b'[{"regex": ".", "operation": "*", "algorithm_key": "MSE"}]', "has no op_config"),
+        (b'[{"regex": ".", "operation": "ADDD", "algorithm_key": "no_quantize"}]', "mean 'ADD'?"),
     ],
 )
 def test_recipes_that_are_none(content: bytes, says: str) -> None:

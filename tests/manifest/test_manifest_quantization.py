@@ -18,6 +18,7 @@ from tflbuild.optimizations.base import AI_EDGE, TENSORFLOW, Settings
 from tflbuild.optimizations.settings import SETTINGS
 
 CALIBRATED = "    data: {calibration: {npz: data/cal.npz}}\n"
+TESTED = "    data: {calibration: {npz: data/cal.npz}, test: {npz: data/cal.npz}}\n"
 
 
 def manifest(optimization: str, more: str = "") -> str:
@@ -78,7 +79,7 @@ def test_who_calibrates(load: Load) -> None:
     ):
         assert loaded(load, text, CALIBRATED if calibrates else "").calibrates == calibrates
         with pytest.raises(ManifestErrors, match=r"calibration"):
-            load(manifest(text, "" if calibrates else CALIBRATED))
+            load(manifest(text, "" if calibrates else TESTED))
 
 
 WRONG = {
@@ -111,10 +112,24 @@ WRONG = {
     "{quantizer: ai-edge, weights: int4, recipe: [{op: ADD}]}": (45, "write it in its rules"),
     "{quantizer: ai-edge, recipe: []}": (53, "a list of rules"),
     "{quantizer: ai-edge, recipe: data/none.json}": (53, "no such file"),
+    "{quantizer: ai-edge, recipe: [{op: FULLY_CONECTED}]}": (
+        59, "knows no operator 'FULLY_CONECTED'; did you mean 'FULLY_CONNECTED'?",
+    ),
+    "{quantizer: ai-edge, recipe: [{op: TRANSPOSE_CONV}]}": (59, "mean 'CONV_2D_TRANSPOSE'?"),
+    "{quantizer: ai-edge, recipe: [{op: SIN}]}": (59, "such operators stay float: remove it"),
     "{quantizer: ai-edge, recipe: [{op: conv}]}": (59, "a TensorFlow Lite operator"),
     "{quantizer: ai-edge, recipe: [{regex: '('}]}": (62, "not a regular expression"),
     "{quantizer: ai-edge, recipe: [{quantize: none, weights: int4}]}": (80, "has no effect"),
     "{quantizer: ai-edge, recipe: [{quantize: int16x8, weights: int4}]}": (83, "has int8 weights"),
+    "{quantize: int4}": (35, "it is `quantizer: ai-edge` and `quantize: weight_only` (or"),
+    "{quantizer: ai-edge, recipe: [{quantize: int4}]}": (
+        65, "it is `quantize: weight_only` (or dynamic_range) with `weights: int4`",
+    ),
+    "{converter: {_experimental_disable_per_channel: true}}": (37, "it is `per_channel: false`"),
+    "{inference_input_type: int8}": (25, "it is `io`"),
+    "{converter: {_experimental_disable_fuse_mul_and_fc: true}}": (
+        37, "did you mean 'experimental_disable_fuse_mul_and_fc'?",
+    ),
     "{converter: {experimental_low_bit_qat: true}}": (37, "it needs quantize: qat"),
     "{converter: {experimental_lower_tensor_list_ops: true}}": (37, "true is what the converter"),
     "{converter: {unfold_batchmatmul: 1}}": (57, "true or false, got the number 1"),
@@ -135,6 +150,20 @@ def test_one_line_with_the_place(load: Load, text: str) -> None:
     assert len(lines) == 1, lines
     assert lines[0].startswith(f"tflbuild.yaml:5:{column}: "), lines
     assert says in lines[0]
+
+
+def test_calibration_data_serve_parity_where_there_are_no_test_data(load: Load) -> None:
+    loaded(load, "{quantize: float16}", CALIBRATED)
+    with pytest.raises(ManifestErrors, match="remove it, or call it `test`") as caught:
+        load(manifest("{quantize: float16}", TESTED))
+    assert str(caught.value).startswith("tflbuild.yaml:6:12: `data.calibration` has no effect")
+
+
+def test_an_error_of_an_optimization_hides_what_follows_from_it(load: Load) -> None:
+    for wrong in ("{quantize: int9}", "{quantize: float16, per_channel: false}"):
+        with pytest.raises(ManifestErrors) as caught:
+            load(manifest(wrong, TESTED))
+        assert "data.calibration" not in str(caught.value)
 
 
 def test_every_pair_of_keys_is_taken_or_refused_once(load: Load) -> None:

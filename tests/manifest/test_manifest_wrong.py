@@ -192,7 +192,8 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
         model("optimizations: {a: {quantize: int8}}"), "5:35", "needs `data.calibration`",
     ),
     "calibration of nothing": (
-        optimized("data: {calibration: {npz: data/cal.npz}}"), "6:12", "has no effect",
+        optimized("data: {calibration: {npz: data/cal.npz}, test: {npz: data/cal.npz}}"),
+        "6:12", "has no effect",
     ),
     "tags of keras": (
         HEAD + "  m: {source: {format: keras, path: models/old.h5, tags: [serve]}, "

@@ -43,6 +43,7 @@ def build_optimizations(
             node,
         )
     result: dict[str, Optimization] = {}
+    before = len(model.context.problems)
     for name, entry in entries(node).items():
         first = result.setdefault(name.lower(), Optimization(name))
         if first.name != name:
@@ -53,13 +54,18 @@ def build_optimizations(
         result[name.lower()] = build_optimization(
             model, name, entry, build_targets(model, get(entry, "targets")) or targets
         )
-    _check_calibration(model, tuple(result.values()), signatures)
+    right = len(model.context.problems) == before
+    _check_calibration(model, tuple(result.values()), signatures, right)
     return tuple(result.values())
 
 
 def _check_calibration(
-    model: ModelNodes, optimizations: tuple[Optimization, ...], signatures: tuple[Shipped, ...]
+    model: ModelNodes,
+    optimizations: tuple[Optimization, ...],
+    signatures: tuple[Shipped, ...],
+    right: bool,
 ) -> None:
+    """`right`: the optimizations are what was meant, and not the rest of wrong ones."""
     wanting = [o for o in optimizations if o.calibrates]
     for shipped in signatures if wanting else ():
         if shipped.calibration is not None or _given(model.tree, shipped.name):
@@ -72,14 +78,31 @@ def _check_calibration(
             f"{_calibrating(entry)} needs `{where}`, such as {{npz: FILE}}",
             get(entry, "quantize") or entry,
         )
-    # One that comes from `defaults` serves the models that quantize, and harms no other.
     perhaps = any(o.recipe_file is not None for o in optimizations)  # its rules say so
+    if not right or wanting or perhaps:
+        return
+    # One that comes from `defaults` serves the models that quantize, and harms no other.
     for name in (None, *(s.name for s in signatures)):
         own = _given(model.own, name)
-        if not wanting and not perhaps and own is not None and own.value is not None:
-            able = " or ".join(name for name, q in QUANTIZATIONS.items() if q.CALIBRATES)
-            key = "data.calibration" if name is None else f"data.signatures.{name}.calibration"
-            model.key_problem(f"`{key}` has no effect: no optimization has quantize: {able}", own)
+        if own is None or own.value is None or _for_parity(model, name, signatures):
+            continue
+        able = " or ".join(name for name, q in QUANTIZATIONS.items() if q.CALIBRATES)
+        key = "data.calibration" if name is None else f"data.signatures.{name}.calibration"
+        model.key_problem(
+            f"`{key}` has no effect: no optimization has quantize: {able}, and parity is measured"
+            " on the test data; remove it, or call it `test` in place of those",
+            own,
+        )
+
+
+def _for_parity(model: ModelNodes, name: str | None, signatures: tuple[Shipped, ...]) -> bool:
+    """Whether parity is measured on calibration data, of the model (None) or of a signature: of
+    a signature without test data."""
+    return any(
+        shipped.test is None
+        and (shipped.name == name or (name is None and _given(model.tree, shipped.name) is None))
+        for shipped in signatures
+    )
 
 
 def _given(tree: Node, signature: str | None) -> Node | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tflbuild.errors import ManifestError
 from tflbuild.manifest.accept import Accept, compiled
+from tflbuild.manifest.elsewhere import key_hint, value_hint
 from tflbuild.manifest.problems import nearest
 from tflbuild.manifest.yamlfile import Node, Scalar, describe, resolve_scalar
 
@@ -178,7 +179,9 @@ def _say_unknown(error: ValidationError) -> str:
     schema: Any = error.schema
     known = [k for k, part in schema["properties"].items() if PLANNED not in part]
     return f"unknown key {describe(error.message)}" + (
-        nearest(error.message, known) or f"; expected one of {', '.join(known)}"
+        key_hint(tuple(error.absolute_path))
+        or nearest(error.message, known)
+        or f"; expected one of {', '.join(known)}"
     )
 
 
@@ -193,7 +196,8 @@ def _say_enum(error: ValidationError) -> str:
         return f"{value!r} is not supported yet; {schema[PLANNED_VALUES][value]}"
     known = [str(choice) for choice in schema["enum"] if choice is not None]
     wanted = f"one of {', '.join(known)}" if len(known) > 1 else known[0]
-    hint = nearest(value, known) if isinstance(value, str) else ""
+    path = tuple(error.absolute_path)
+    hint = value_hint(path, value) or nearest(value, known) if isinstance(value, str) else ""
     return f"expected {wanted}; got {describe(value)}{hint}"
 
 

@@ -29,6 +29,17 @@ IO = {
     "recipe": ("float32", "int8", "int16"),
 }
 _ACTIVATIONS = {"int8": 8, "int16x8": 16}
+# Its names of operators (`qtyping.TFLOperationName`), which a test compares with the package.
+_NAMES = """
+    ADD AVERAGE_POOL_2D BATCH_MATMUL BROADCAST_TO CONCATENATION CONV_2D CONV_2D_TRANSPOSE
+    CUSTOM_OP DEPTHWISE_CONV_2D DIV DYNAMIC_UPDATE_SLICE EMBEDDING_LOOKUP EQUAL
+    FULLY_CONNECTED GATHER GATHER_ND GELU HARD_SWISH INPUT LOGISTIC MAXIMUM MAX_POOL_2D MEAN
+    MIRROR_PAD MUL NOT_EQUAL OUTPUT PACK PAD PADV2 REDUCE_MIN RELU RESHAPE RESIZE_BILINEAR
+    RESIZE_NEAREST_NEIGHBOR RSQRT SELECT SELECT_V2 SLICE SOFTMAX SPACE_TO_DEPTH SPLIT SQRT
+    SQUARED_DIFFERENCE STABLEHLO_COMPOSITE STRIDED_SLICE SUB SUM TANH TRANSPOSE UNPACK
+"""
+OPERATORS = frozenset((EVERY, *_NAMES.split()))
+_TFLITE_NAMES = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE", "CUSTOM": "CUSTOM_OP"}
 INSTALL = "pip install 'tflbuild[ai-edge]'"
 
 
@@ -48,6 +59,8 @@ def rule_problem(rule: Rule) -> tuple[str, str]:
     """(key, why) where the values of a rule can never work together; ("", "")."""
     quantize, weights = rule.get("quantize", "dynamic_range"), rule.get("weights", "int8")
     granularity = rule.get("granularity", "channelwise")
+    if problem := unknown_operator(rule.get("op", EVERY)):
+        return "op", problem
     for key in ("weights", "granularity", "algorithm"):
         if key in rule and quantize in ("none", "float16"):
             return key, f"{key} has no effect with quantize: {quantize}; remove it"
@@ -59,6 +72,18 @@ def rule_problem(rule: Rule) -> tuple[str, str]:
             f"granularity: {granularity} needs quantize: dynamic_range and weights: int4",
         )
     return "", ""
+
+
+def unknown_operator(name: str) -> str:
+    """What is wrong with the name of an operator, and the nearest one; "" where nothing is."""
+    if name in OPERATORS:
+        return ""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name[:100].upper(), sorted(OPERATORS), n=1, cutoff=0.6)
+    meant = _TFLITE_NAMES.get(name) or (close[0] if close else "")
+    hint = f"did you mean {meant!r}?" if meant else "such operators stay float: remove it"
+    return f"ai-edge-quantizer knows no operator {name[:100]!r}; {hint}"
 
 
 def recipe(rules: Iterable[Rule], io: str, whole: bool = False) -> list[dict[str, Any]]:

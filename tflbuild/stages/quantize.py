@@ -57,14 +57,15 @@ def run(request: Request) -> None:
         ) from error
     entries = ai_edge.in_order([*entries, *(entry for own in floats.values() for entry in own)])
     samples = load_samples(request, interface) if needs_data(entries) else {}
-    raw = quantized(source, entries, interface, samples)
+    recipe = params["quantize"] == "recipe"
+    raw = quantized(source, entries, interface, samples, recipe=recipe)
     try:
         places = kept.kept_operators(read_model(raw), named)
     except InvalidModel as error:
         raise TaskError(
             f"ai-edge-quantizer made a file that is not valid ({one_line(error)}): use another"
             " algorithm (gptq beside other rules is known for it)",
-            key=_RECIPE if params["quantize"] == "recipe" else "optimization.quantizer",
+            key=_RECIPE if recipe else "optimization.quantizer",
         ) from error
     released = finish(raw, interface)
     verified = asked.verify(read_model(released), params, interface, AI_EDGE, places, released)
@@ -155,6 +156,8 @@ def read_recipe(content: bytes) -> list[dict[str, Any]]:
             wrong = "has no op_config"
         elif not all(isinstance(entry[k], str) for k in ("regex", "operation", "algorithm_key")):
             wrong = "has a regex, operation or algorithm_key that is not text"
+        elif unknown := ai_edge.unknown_operator(entry["operation"]):
+            wrong = f"cannot be: {unknown}"
         else:
             try:
                 re.compile(entry["regex"])
@@ -222,20 +225,26 @@ def quantized(
     entries: list[dict[str, Any]],
     interface: Mapping[str, Any],
     samples: Mapping[str, data.Samples],
+    *,
+    recipe: bool,
 ) -> bytes:
     """The package's bytes. Raises TaskError.
 
     Args:
         samples: of each signature; empty for a recipe that does not calibrate.
+        recipe: the manifest has one, and is to blame.
     """
     from tflbuild.tflite.read import read_model
     from tflbuild.tflite.recurrent import quantizer_advice
 
+    key = _RECIPE if recipe else "optimization.quantizer"
     module = load_package()
     try:
         quantizer = module.Quantizer(source, entries)
     except Exception as error:  # the package raises whatever it likes
-        raise TaskError(f"ai-edge-quantizer refuses the recipe: {one_line(error)}") from error
+        raise TaskError(
+            f"ai-edge-quantizer refuses the recipe: {one_line(error)}", key=key
+        ) from error
     try:
         calibration = calibrated(source, entries, interface, samples) if samples else None
         result = quantizer.quantize(
@@ -246,8 +255,27 @@ def quantized(
     except Exception as error:  # the package raises whatever it likes
         if samples and (advice := quantizer_advice(read_model(source))):
             raise TaskError(advice, key="optimization.quantizer") from error
-        raise TaskError(f"ai-edge-quantizer failed: {one_line(error)}") from error
+        if blocks := _BLOCKS.search(one_line(error)):
+            at = key if recipe else "optimization.granularity"
+            raise TaskError(block_problem(*blocks.groups()), key=at) from error
+        raise TaskError(f"ai-edge-quantizer failed: {one_line(error)}", key=key) from error
     return bytes(result.quantized_model)
+
+
+# What the package says of a weight that its blocks do not divide.
+_BLOCKS = re.compile(
+    r"tensor: (.+)\. Error: Quantized dimension (\d+) in tensor shape (\(.+\)) is not divisible by"
+    r" block size (\d+)"
+)
+
+
+def block_problem(tensor: str, length: str, shape: str, block: str) -> str:
+    """A weight that cannot be quantized by blocks, and how to go on without it."""
+    return (
+        f"rows of the weight {tensor!r}, of shape {shape}, are {length} long, no multiple of the"
+        f" block, {block}: write keep_float: [{tensor!r}] to leave it float, or a recipe with"
+        " another granularity for it"
+    )
 
 
 def calibrated(

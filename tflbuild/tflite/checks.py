@@ -12,6 +12,7 @@ from typing import Any
 from .cost import FLOATS, compute_rule, op_input
 from .effect import by_signature, describe_weights, real_operators
 from .read import Op, Subgraph, TfliteModel
+from .recurrent import instead
 from .weights import MIN_ELEMENTS, QUANTIZED, Weight, weights_of
 
 _FULL_INTEGER = {"int8": "int8", "qat": "int8", "int16x8": "int16"}  # quantize: activations
@@ -257,7 +258,7 @@ def _weight_problems(
     elif quantize == "float16" and not half and wide:
         yield f"no weight is float16; {len(wide)} are float32"
     elif quantize in ("dynamic_range", "weight_only") and not narrow:
-        yield _no_weight_reason(quantize, quantizer, wide + half)
+        yield _no_weight_reason(model, quantize, quantizer, wide + half)
     elif quantize == "recipe" and not (narrow or half or integer):
         yield "no rule of the recipe quantized anything"
     elif quantize in _FULL_INTEGER:
@@ -265,7 +266,9 @@ def _weight_problems(
         yield from _integer_problems(model, quantize, weights, narrow, kept)
 
 
-def _no_weight_reason(quantize: str, quantizer: str, floats: list[Weight]) -> str:
+def _no_weight_reason(
+    model: TfliteModel, quantize: str, quantizer: str, floats: list[Weight]
+) -> str:
     largest = max((w.tensor.elements for w in floats), default=0)
     if not floats:
         why = "the model has no constant weights"
@@ -279,7 +282,7 @@ def _no_weight_reason(quantize: str, quantizer: str, floats: list[Weight]) -> st
         )
     else:
         why = f"the converter left all {len(floats)} weights in float"
-    return f"{quantize} quantized no weight: {why}; use quantize: int8, float16 or none"
+    return f"{quantize} quantized no weight: {why}; use {instead(model, quantizer)}"
 
 
 def _integer_problems(

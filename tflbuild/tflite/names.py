@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from itertools import takewhile
 
 from .cost import compute_rule
 from .read import Op, Subgraph, TfliteModel
@@ -78,6 +79,13 @@ def near(model: TfliteModel, pattern: str) -> list[str]:
     wanted = pattern[:200].casefold()
     longer = [name for name in known if wanted and name.casefold().startswith(wanted)]
     parts = [name for name in longer if "/" not in name[len(pattern) :] and ";" not in name]
-    close = [folded[name] for name in get_close_matches(wanted, list(folded), n=3, cutoff=0.5)]
+    alike = get_close_matches(wanted, list(folded), n=9, cutoff=0.5)
+    alike.sort(key=lambda name: -_alike(name, wanted))  # stable
+    close = [folded[name] for name in alike]
     found = list(dict.fromkeys([*numbered(pattern, known), *parts, *close, *longer]))[:3]
     return found or sorted({op.name for _, op in operators(model)})[:8]
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters two names begin with alike."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

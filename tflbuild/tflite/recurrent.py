@@ -21,14 +21,31 @@ from typing import Any
 
 from .cost import FLOATS
 from .read import Op, Subgraph, TfliteModel
-from .weights import weights_by_subgraph
+from .weights import MIN_ELEMENTS, weights_by_subgraph, weights_of
 
 FUSED = frozenset({"UNIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_LSTM", "LSTM"})
 _UNROLL = (
     "unroll it (unroll=True in a layer of Keras, lax.scan(..., unroll=STEPS) in JAX; about 6 times"
     " the file)"
 )
-_FLOAT = "quantize: dynamic_range or float16"
+
+
+def _float(model: TfliteModel) -> str:
+    """The ways that need no calibration, without those that would quantize nothing."""
+    large = any(weight.tensor.elements >= MIN_ELEMENTS for weight in weights_of(model))
+    return "quantize: " + ("dynamic_range or float16" if large else "float16")
+
+
+def instead(model: TfliteModel, quantizer: str) -> str:
+    """What to write where a model has no weight that could be quantized alone."""
+    if quantizer == "tensorflow":
+        if calibration_problem(model):
+            return "quantize: float16 or none (int8 cannot calibrate the model's loop)"
+        if any(op.name in FUSED for graph in model.subgraphs for op in graph.ops):
+            return "quantizer: ai-edge, or quantize: float16 or none"
+    elif quantizer_advice(model):
+        return "quantize: float16 or none (int8 cannot calibrate the model's loop)"
+    return "quantize: int8, float16 or none"
 
 
 def loops(model: TfliteModel) -> list[tuple[Subgraph, Op]]:
@@ -47,7 +64,7 @@ def calibration_problem(model: TfliteModel) -> str:
                     f"the loop at {name!r} carries a value through every turn unchanged, as"
                     " recurrent layers do, and the converter's calibration crashes on it:"
                     f" {_UNROLL}, take an LSTM of Keras 2 with a static batch (it becomes one fused"
-                    f" op) and quantizer: ai-edge, or {_FLOAT}"
+                    f" op) and quantizer: ai-edge, or {_float(model)}"
                 )
     return ""
 
@@ -64,7 +81,7 @@ def int16_problem(model: TfliteModel) -> str:
         name = graph.tensors[op.outputs[0]].name if op.outputs else ""
         return (
             f"TensorFlow's 16-bit quantizer fails on loops, such as the one at {name!r}:"
-            f" {_UNROLL}, or {_FLOAT}"
+            f" {_UNROLL}, or {_float(model)}"
         )
     for graph in model.subgraphs:
         for op in graph.ops:
