@@ -228,10 +228,15 @@ def quantized(
     *,
     recipe: bool,
 ) -> bytes:
+<<<<<<< HEAD
     """The package's bytes. Raises TaskError; `recipe`: the manifest has one, and is to blame.
+=======
+    """The package's bytes. Raises TaskError.
+>>>>>>> fixd
 
     Args:
         samples: of each signature; empty for a recipe that does not calibrate.
+        recipe: the manifest has one, and is to blame.
     """
     from tflbuild.tflite.read import read_model
     from tflbuild.tflite.recurrent import quantizer_advice
