@@ -228,11 +228,7 @@ def quantized(
     *,
     recipe: bool,
 ) -> bytes:
-<<<<<<< HEAD
     """The package's bytes. Raises TaskError; `recipe`: the manifest has one, and is to blame.
-=======
-    """The package's bytes. Raises TaskError.
->>>>>>> fixd
 
     Args:
         samples: of each signature; empty for a recipe that does not calibrate.
