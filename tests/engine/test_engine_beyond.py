@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -89,15 +90,17 @@ def test_file_outside_of_the_workspace_is_refused(code: Fake, tmp_path: Path) ->
     assert build(code, f"path = {str(tmp_path / 'own/own.txt')!r}\n{own}").ok
 
 
-def test_module_from_beyond_the_workspace_rebuilds(
-    code: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_module_from_beyond_the_workspace_rebuilds(code: Fake, tmp_path: Path) -> None:
     library = tmp_path / "library"
     library.mkdir()
+    path = os.pathsep.join(filter(None, [str(library), os.environ.get("PYTHONPATH")]))
+    variables = {**os.environ, "PYTHONPATH": path}
     (library / "extlib_of_test.py").write_text("V = 11")
-    monkeypatch.syspath_prepend(str(library))
-    assert build(code, "import extlib_of_test\nreturn {'value': extlib_of_test.V}").ok
-    assert code.build().done.reached_graph == 0
+    body = f"{HEAD}    import extlib_of_test\n    return {{'value': extlib_of_test.V}}\n"
+    code.write(files={"net.py": body})
+    assert code.run(env=variables).code == 0
+    assert code.dist()["litert/net-float32.tflite"].startswith(b"11 ")
+    assert code.run(env=variables).tasks("ran") == []
     (library / "extlib_of_test.py").write_text("V = 12")
-    assert "lower:net" in code.build().ran()
+    assert "lower:net" in code.run(env=variables).tasks("ran")
     assert code.dist()["litert/net-float32.tflite"].startswith(b"12 ")
