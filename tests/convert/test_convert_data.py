@@ -154,8 +154,8 @@ def test_what_no_input_takes(digits: WorkspaceFolder) -> None:
     result = digits.build("stored", keep_going=True)
     reasons = {task.task: task.reason for task in result.tasks if task.outcome == "failed"}
     assert reasons == {
-        "convert:stored:int8": "calibration data: what is declared gives ['img'], the inputs are"
-        " ['image']"
+        "convert:stored:int8": "tflbuild.yaml:12:7: calibration data: what is declared gives"
+        " ['img'], the inputs are ['image']; did you mean 'image'?"
     }
 
 

@@ -91,7 +91,6 @@ TWO = "inputs: {bias: {shape: [1, 3], dtype: float32}, image: {shape: [1, 4], dt
 NPZ = ", params: {npz: params.npz}"
 MODELS = {
     "npz": ("dense", NPZ, X),
-    "renamed": ("dense", NPZ, X.replace("x:", "picture:")),
     "bound": ("scaled", NPZ + ", args: {scale: 2.0}", X),
     "made": ("dense", ", params: {python: 'nets:init', args: [5]}", X),
     "bfloat16": ("dense", ", params: {npz: bfloat16.npz}", X),
@@ -131,7 +130,7 @@ def nets(workspace: WorkspaceFolder) -> WorkspaceFolder:
               "c": rng.normal(size=(8, 3))}  # fmt: skip
     params = {name: array.astype("float32") for name, array in params.items()}
     x = rng.normal(size=(12, 1, 4)).astype("float32")
-    data = {"x": x, "picture": x, "image": x, "bias": x[..., :3] * 3,
+    data = {"x": x, "image": x, "bias": x[..., :3] * 3,
             "ids": rng.integers(0, 50, (12, 1, 5)).astype("int32")}  # fmt: skip
     workspace.write(files={
         "nets.py": NETS, "params.npz": params, "data.npz": data,
@@ -164,7 +163,6 @@ def test_every_way_to_give_parameters_and_inputs(nets: WorkspaceFolder) -> None:
         wanted = np.maximum(x @ p["a/w"] + p["a/b"], 0) @ p["c"]
     for name, inputs, expected in (
         ("npz", {"x": x}, {"output_0": wanted}),
-        ("renamed", {"picture": x}, {"output_0": wanted}),
         ("bound", {"x": x}, {"z": wanted * 2, "b": wanted}),
         ("by_name", {"image": x, "bias": bias}, {"output_0": wanted + bias}),
         ("one_mapping", {"image": x, "bias": bias}, {"output_0": wanted + bias}),
