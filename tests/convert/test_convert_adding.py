@@ -35,7 +35,9 @@ models:
 def test_added(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "fast_half.py").write_text(MODULE)
     monkeypatch.syspath_prepend(tmp_path)  # workers take over the module path
-    monkeypatch.setitem(optimizations.QUANTIZATIONS, "fast_half", __import__("fast_half"))
+    added = __import__("fast_half")
+    del optimizations.QUANTIZATIONS["fast_half"]  # it is to be gone after this test
+    monkeypatch.setitem(optimizations.QUANTIZATIONS, "fast_half", added)
     monkeypatch.setitem(gates.PARITY, "fast_half", gates.PARITY["float16"])
     workers = {**zygote.ZYGOTES, "tf": (*zygote.ZYGOTES["tf"], "fast_half")}
     monkeypatch.setattr(zygote, "ZYGOTES", workers)
