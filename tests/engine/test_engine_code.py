@@ -10,7 +10,7 @@ import pytest
 from fake_workspace import Fake
 
 from tflbuild.api import BuildResult
-from tflbuild.errors import ManifestError, ManifestErrors
+from tflbuild.errors import ManifestErrors
 
 MODEL = """
 version: 1
@@ -138,7 +138,7 @@ def test_file_beyond_the_key_fails_with_the_line_to_add(code: Fake, body: str, l
 def test_absolute_path_into_the_workspace_is_refused(code: Fake) -> None:
     real = f'"{code.root}/nets/w.txt"'
     code.write(files={"nets/tflbuild.yaml": NETS.replace("units: 3", f"units: {real}")})
-    with pytest.raises(ManifestError, match=r"nets/tflbuild\.yaml:4:\d+: args name 'nets/w.txt'"):
+    with pytest.raises(ManifestErrors, match=r"nets/tflbuild\.yaml:4:\d+: args name 'nets/w.txt'"):
         code.build()
     code.write(files={"nets/tflbuild.yaml": NETS})
     make(code, f"return {{'value': os.path.exists('{code.root}' + '/nets/flag')}}")
