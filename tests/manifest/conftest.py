@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from manifest_fixtures import Load, Write
 
 from tflbuild.manifest.load import load_workspace
-from tflbuild.manifest.model import Workspace
-
-Write = Callable[..., Path]
-Load = Callable[..., Workspace]
 
 FILES = (
     "models/kws/saved_model.pb",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Load, Write
+from manifest_fixtures import Load, Write
 
 from tflbuild.environment import variable_digest
 from tflbuild.errors import ManifestErrors

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Load
+from manifest_fixtures import Load
 
 from tflbuild.errors import ManifestErrors
 from tflbuild.graph import build_graph

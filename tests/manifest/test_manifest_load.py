@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import Load, Write
 from hypothesis import given
 from hypothesis import strategies as st
+from manifest_fixtures import Load, Write
 
 from tflbuild.errors import UsageError
 from tflbuild.manifest.load import load_workspace, section_digest

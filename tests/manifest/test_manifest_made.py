@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Load, Write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from manifest_fixtures import Load, Write
 
 from tflbuild.errors import EXIT_USAGE, ManifestErrors
 from tflbuild.manifest.load import load_workspace, section_digest

@@ -6,9 +6,9 @@ import re
 from itertools import product
 
 import pytest
-from conftest import Load
 from hypothesis import given
 from hypothesis import strategies as st
+from manifest_fixtures import Load
 
 from tflbuild.errors import ManifestErrors
 from tflbuild.graph import model_steps

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
-from conftest import Load
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from manifest_fixtures import Load
 from test_manifest_load import FULL
 
 from tflbuild.errors import Position

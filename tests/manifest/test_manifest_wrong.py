@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Load, Write
+from manifest_fixtures import Load, Write
 
 from tflbuild.errors import EXIT_USAGE, ManifestErrors
 from tflbuild.manifest.load import load_workspace
