@@ -7,12 +7,15 @@ import hashlib
 import os
 import random
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_workspace import Fake, Run, gone, wait_for
+
+from tflbuild.engine.lock import workspace_lock
 
 SLOW = {"lower": {"sleep": 0.05}, "convert": {"sleep": 0.05}, "validate": {"sleep": 0.02}}
 
@@ -184,6 +187,26 @@ def test_interrupted_twice(slow: Fake, tmp_path: Path) -> None:
     assert run.code in (130, -signal.SIGINT)  # the last ^C may find Python on its way out
     slow.model("a", 1, do=SLOW)
     check_after(slow, run, want)
+
+
+def test_who_holds_the_lock_is_waited_for(tmp_path: Path) -> None:
+    """The name follows the lock by a system call; a second build may look in between."""
+    path = tmp_path / "lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def name_and_go() -> None:
+        os.pwrite(descriptor, b'{"pid": 7, "command": "tflbuild", "since": 0}', 0)
+        time.sleep(0.1)
+        os.close(descriptor)
+
+    told: list[str] = []
+    timer = threading.Timer(0.1, name_and_go)
+    timer.start()
+    with workspace_lock(path, told.append):
+        pass
+    timer.join()
+    assert [holder.split(" (")[0] for holder in told] == ["process 7"]
 
 
 def test_two_builds_at_once(slow: Fake) -> None:

@@ -16,6 +16,9 @@ from pathlib import Path
 
 from tflbuild.errors import UsageError
 
+NAME_TRIES = 50
+NAME_PAUSE = 0.01  # seconds; the name follows the lock by one system call
+
 
 @contextlib.contextmanager
 def workspace_lock(path: Path, waiting: Callable[[str], None]) -> Iterator[None]:
@@ -31,7 +34,7 @@ def workspace_lock(path: Path, waiting: Callable[[str], None]) -> Iterator[None]
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            waiting(_holder(path))
+            waiting(_named_holder(path))
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         holder = {"pid": os.getpid(), "command": " ".join(sys.argv)[:200], "since": time.time()}
         os.ftruncate(descriptor, 0)
@@ -42,10 +45,19 @@ def workspace_lock(path: Path, waiting: Callable[[str], None]) -> Iterator[None]
         os.close(descriptor)
 
 
-def _holder(path: Path) -> str:
+def _named_holder(path: Path) -> str:
+    """Who holds the lock; a holder of this very moment gets some time to write its name."""
+    for _ in range(NAME_TRIES):
+        if name := _holder(path):
+            return name
+        time.sleep(NAME_PAUSE)
+    return "another process"
+
+
+def _holder(path: Path) -> str | None:
     try:
         holder = json.loads(path.read_text())
         since = time.strftime("%H:%M:%S", time.localtime(holder["since"]))
         return f"process {holder['pid']} ({holder['command']}), since {since}"
     except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+        return None
