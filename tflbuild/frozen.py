@@ -7,7 +7,7 @@ cutoff stands on.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tflbuild.errors import TaskError
@@ -199,7 +199,24 @@ def _rename(ref: str, names: Mapping[str, str]) -> str:
     return names[name] + colon + index
 
 
-def all_nodes(graph: Any) -> Iterable[Any]:
-    yield from graph.node
-    for function in graph.library.function:
-        yield from function.node_def
+def all_nodes(graph: Any) -> Iterator[Any]:
+    """The nodes of a graph and of the functions that they call. Its library may hold others,
+    which stand for another signature of the same source."""
+    library = {function.signature.name: function for function in graph.library.function}
+    found: set[str] = set()
+    todo = [graph.node]
+    while todo:
+        for node in todo.pop():
+            yield node
+            for name in library.keys() & called(node) - found:
+                found.add(name)
+                todo.append(library[name].node_def)
+
+
+def called(node: Any) -> set[str]:
+    """The names that a node may call functions by."""
+    names = {node.op}
+    for value in node.attr.values():
+        names.add(value.func.name)
+        names.update(function.name for function in value.list.func)
+    return names

@@ -22,7 +22,10 @@ from typing import Any
 from tflbuild.datasets import KINDS
 from tflbuild.datasets.base import WrongData
 from tflbuild.errors import ManifestError, ManifestErrors
-from tflbuild.feed import (
+from tflbuild.making import making, member_of
+from tflbuild.manifest.model import Model, Optimization, Workspace
+from tflbuild.manifest.problems import Problems
+from tflbuild.model_data import (
     data_inputs,
     data_kind,
     data_name,
@@ -32,9 +35,6 @@ from tflbuild.feed import (
     parity_uses,
     sequences,
 )
-from tflbuild.making import making, member_of
-from tflbuild.manifest.model import Model, Optimization, Workspace
-from tflbuild.manifest.problems import Problems
 from tflbuild.optimizations.base import AI_EDGE
 from tflbuild.sources import FORMATS
 from tflbuild.sources.base import TFLITE

@@ -28,8 +28,8 @@ from types import FrameType
 from typing import Any
 
 from tflbuild.confine import confine
-from tflbuild.elsewhere import Lister, Outside
 from tflbuild.errors import TaskError, TflbuildError, one_line
+from tflbuild.outside import Lister, Outside
 from tflbuild.pycode import PREFIX
 
 SHOWN = 5  # undeclared files that one message names

@@ -11,13 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tflbuild.asked import Converted
 from tflbuild.conversion import run_converter
 from tflbuild.errors import TaskError
-from tflbuild.kept import check_found, is_float, kept_operators
+from tflbuild.keep_float import check_found, is_float, kept_operators
 from tflbuild.optimizations.base import Calibration, Quantization, Settings
 from tflbuild.optimizations.settings import SETTINGS
 from tflbuild.stages.base import ConversionFailed
+from tflbuild.verification import Converted
 
 Make = Callable[[], Any]  # a fresh converter of the lowered form
 
@@ -37,6 +37,7 @@ def convert(
 
     def once(chosen: Settings) -> Converted:
         converter = make()
+        assert quantization.configure is not None  # the manifest refuses those without
         quantization.configure(converter, chosen, calibration)
         _configure_further(converter, chosen)
         if chosen.keep_float:

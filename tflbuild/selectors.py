@@ -15,10 +15,10 @@ from pathlib import Path
 
 from tflbuild.datasets import KINDS
 from tflbuild.errors import ManifestError, ManifestErrors, UsageError
-from tflbuild.feed import data_kind, parity_data
 from tflbuild.graph import Graph, artifacts_of, model_steps
 from tflbuild.making import generate_files
 from tflbuild.manifest.model import FileData, Model, RandomData, Workspace
+from tflbuild.model_data import data_kind, parity_data
 from tflbuild.step import ORDER
 from tflbuild.usercode import code_inputs
 

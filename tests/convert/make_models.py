@@ -278,6 +278,25 @@ def qat(folder: Path) -> None:
 
 
 @model
+def half_trained(folder: Path) -> None:
+    """One signature is quantization-aware, the other, in the same SavedModel, is not."""
+    fake = tf.quantization.fake_quant_with_min_max_vars
+    module = tf.Module()
+    module.w = tf.Variable(weights(40, 40))
+
+    def trained(x: Any) -> Any:
+        return {"y": fake(fake(x, -1.0, 1.0) @ fake(module.w, -1.0, 1.0), -3.0, 3.0)}
+
+    row = [Spec((1, 40), name="x")]
+    functions = {
+        "trained": tf.function(trained, input_signature=row),
+        "plain": tf.function(lambda x: {"y": x @ module.w}, input_signature=row),
+        "more": tf.function(lambda x: {"z": tf.nn.relu(x @ module.w)}, input_signature=row),
+    }
+    tf.saved_model.save(module, str(folder / "half_trained"), signatures=functions)
+
+
+@model
 def multi(folder: Path) -> None:
     """Inputs and outputs whose sorted order is not the source's, of different shapes."""
     first = keras.Input((3,), name="zeta")

@@ -1,10 +1,17 @@
-"""Makes the models of `make_quant_models.py` in a process of its own."""
+"""The models of `make_quant_models.py`, made in their own process, and what was built of them."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+
+from workspace_folder import WorkspaceFolder
+
+from tflbuild.api import BuildResult
+from tflbuild.tflite.read import TfliteModel, read_model
+
+Built = tuple[WorkspaceFolder, BuildResult]
 
 
 def make(folder: Path) -> Path:
@@ -19,3 +26,12 @@ def make(folder: Path) -> Path:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return folder
+
+
+def file_of(built: Built, name: str) -> TfliteModel:
+    """A released file, as `MODEL-OPTIMIZATION`."""
+    folder, result = built
+    task = name.replace("-", ":", 1)
+    reasons = {t.task: t.reason for t in result.tasks if t.reason and task in t.task}
+    assert f"litert/{name}.tflite" in folder.dist(), reasons
+    return read_model(folder.dist()[f"litert/{name}.tflite"])

@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf  # noqa: F401
 import tf_keras  # noqa: F401
 
+from tflbuild import archive
 from tflbuild.errors import TaskError
 from tflbuild.stages import convert, lower
 from tflbuild.stages.base import Request
@@ -42,7 +43,7 @@ def attempt(case: dict[str, Any], route: str, scratch: Path) -> dict[str, Any]:
         form = lower.SAVED_MODEL if route == AS_SAVED else route
         interface, _, _ = lower.lower(loaded, case["params"], low, form)
         if route == AS_SAVED:
-            lower.pack(Path(case["source"]), low / "saved_model.tar")
+            archive.pack(Path(case["source"]), ["."], low / "saved_model.tar")
             (signature,) = interface["signatures"]
             signature["key"] = signature["signature"]
             for entry in (*signature["inputs"], *signature["outputs"]):

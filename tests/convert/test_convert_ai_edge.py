@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import quant_models
+from quant_models import Built, file_of
 from workspace_folder import WorkspaceFolder
 
-from tflbuild.api import BuildResult
 from tflbuild.engine.zygote import ZygotePool
 from tflbuild.errors import TaskError
 from tflbuild.optimizations import ai_edge
 from tflbuild.stages import quantize
 from tflbuild.tflite.effect import float_operators
-from tflbuild.tflite.read import TfliteModel, buffer_alignment_problems, read_model
+from tflbuild.tflite.read import TfliteModel, buffer_alignment_problems
 from tflbuild.tflite.weights import weights_of
 
-installed = pytest.mark.skipif(
-    find_spec("ai_edge_quantizer") is None,
-    reason="ai-edge-quantizer is not installed: pip install 'tflbuild[ai-edge]'",
-)
 convert = pytest.mark.convert
 
 MANIFEST = """
@@ -132,7 +127,6 @@ REFUSED = {
     "trained:w8": "write quantizer: tensorflow and quantize: qat",
     "uncalibrated:written": "that needs data.calibration",
 }
-Built = tuple[WorkspaceFolder, BuildResult]
 
 
 @pytest.fixture(scope="module")
@@ -159,14 +153,6 @@ def built(pool: ZygotePool, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return folder, folder.build(keep_going=True)
 
 
-def file_of(built: Built, name: str) -> TfliteModel:
-    folder, result = built
-    task = name.replace("-", ":", 1)
-    reasons = {t.task: t.reason for t in result.tasks if t.reason and task in t.task}
-    assert f"litert/{name}.tflite" in folder.dist(), reasons
-    return read_model(folder.dist()[f"litert/{name}.tflite"])
-
-
 def types(model: TfliteModel) -> dict[str, str]:
     """Weight types by operator, and the type of inputs and outputs."""
     main = model.subgraphs[0]
@@ -174,7 +160,6 @@ def types(model: TfliteModel) -> dict[str, str]:
     return {**{w.op: w.tensor.dtype for w in weights_of(model)}, "io": io}
 
 
-@installed
 @convert
 @pytest.mark.parametrize(
     ("name", "conv", "dense", "io"),
@@ -206,7 +191,6 @@ def test_the_file_is_what_was_asked_for(
     assert [name for name, _ in signature.inputs + signature.outputs] == ["x", "y"]
 
 
-@installed
 @convert
 def test_granularity(built: Built) -> None:
     scales = {
@@ -220,7 +204,6 @@ def test_granularity(built: Built) -> None:
     assert scales == {"w8": [16, 64], "d8": [1, 1], "d4_32": [0]}  # blocks: in another tensor
 
 
-@installed
 @convert
 def test_kept_operators_stay_float(built: Built) -> None:
     folder, _ = built
@@ -231,7 +214,6 @@ def test_kept_operators_stay_float(built: Built) -> None:
     assert [weight["why"] for weight in told["float_weights"]] == ["keep_float"]
 
 
-@installed
 @convert
 def test_each_signature_has_its_own_ranges(built: Built) -> None:
     """Calibrated by signature."""
@@ -249,7 +231,6 @@ def test_each_signature_has_its_own_ranges(built: Built) -> None:
     }  # fmt: skip
 
 
-@installed
 @convert
 def test_ranges_are_those_of_tensorflow(built: Built) -> None:
     """The package's own moving average would cut off what is rare."""
@@ -269,7 +250,6 @@ def test_ranges_are_those_of_tensorflow(built: Built) -> None:
     assert ends[0] == pytest.approx(ends[1], rel=1e-3)
 
 
-@installed
 @convert
 @pytest.mark.parametrize("name", REFUSED)
 def test_one_line_says_why_not(built: Built, name: str) -> None:
@@ -280,7 +260,6 @@ def test_one_line_says_why_not(built: Built, name: str) -> None:
     assert not any(file.startswith(f"litert/{name.replace(':', '-')}") for file in folder.dist())
 
 
-@installed
 @convert
 def test_the_same_bytes_again_and_nothing_to_do(built: Built) -> None:
     folder, _ = built
@@ -291,7 +270,6 @@ def test_the_same_bytes_again_and_nothing_to_do(built: Built) -> None:
     assert not [t for t in folder.build("plain:d4", "plain:int8").tasks if t.outcome == "ran"]
 
 
-@installed
 @convert
 def test_no_tensorflow_for_another_recipe(built: Built, tmp_path: Path) -> None:
     """Once the float file is there, the worker without TensorFlow is the only one."""
@@ -309,7 +287,6 @@ def test_no_tensorflow_for_another_recipe(built: Built, tmp_path: Path) -> None:
         folder.write(MANIFEST)
 
 
-@installed
 def test_the_names_of_operators_are_those_of_the_package() -> None:
     from ai_edge_quantizer.qtyping import TFLOperationName
 

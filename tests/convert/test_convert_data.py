@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from data_files import example, records
 from jsonschema import Draft202012Validator
+from PIL import Image
 from workspace_folder import WorkspaceFolder
 
 from tflbuild import schemas
 
-Image = pytest.importorskip("PIL.Image")
 pytestmark = pytest.mark.convert
 
 DIGITS = Path(__file__).parents[2] / "examples/digits"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from workspace_folder import WorkspaceFolder
 
-pytestmark = [
-    pytest.mark.convert,
-    pytest.mark.skipif(find_spec("jax") is None, reason="pip install 'tflbuild[jax]'"),
-]
+pytestmark = pytest.mark.convert
 
 NETS = """
 import collections, dataclasses
@@ -356,7 +352,6 @@ def test_loops_are_told_before_they_crash(workspace: WorkspaceFolder) -> None:
 
 
 def test_examples_by_keyword_and_names_that_meet() -> None:
-    pytest.importorskip("jax")
     from tflbuild.sources.jax import _inputs
 
     zeros, ones = np.zeros((1, 4), "f4"), np.ones((1, 4), "f4")

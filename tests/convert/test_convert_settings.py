@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import quant_models
+from quant_models import Built, file_of
 from workspace_folder import WorkspaceFolder
 
-from tflbuild.api import BuildResult
 from tflbuild.engine.zygote import ZygotePool
 from tflbuild.tflite import effect, names
 from tflbuild.tflite.read import Op, Subgraph, TfliteModel, read_metadata, read_model
@@ -75,7 +75,6 @@ models:
     data: {calibration: {random: {samples: 20, low: -1}}, test: {random: {samples: 20, low: -1}}}
     optimizations: {keep: {quantize: int8, keep_float: [UNIDIRECTIONAL_SEQUENCE_LSTM]}}
 """  # noqa: E501
-Built = tuple[WorkspaceFolder, BuildResult]
 
 
 @pytest.fixture(scope="module")
@@ -88,14 +87,6 @@ def built(models: Path, pool: ZygotePool, tmp_path_factory: pytest.TempPathFacto
     files = {"image.npz": {"x": image}, "row.npz": {"x": row}, "lstm": models / "lstm"}
     folder.write(MANIFEST, files)
     return folder, folder.build(keep_going=True)
-
-
-def file_of(built: Built, name: str) -> TfliteModel:
-    folder, result = built
-    task = name.replace("-", ":", 1)
-    reasons = {t.task: t.reason for t in result.tasks if t.reason and task in t.task}
-    assert f"litert/{name}.tflite" in folder.dist(), reasons
-    return read_model(folder.dist()[f"litert/{name}.tflite"])
 
 
 def io_types(model: TfliteModel) -> tuple[str, str]:

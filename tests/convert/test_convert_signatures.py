@@ -192,6 +192,28 @@ def test_what_the_manifest_must_say_of_signatures(
         tflbuild.load(speech.root)
 
 
+def test_signatures_that_do_not_ship_say_nothing_of_those_that_do(
+    workspace: WorkspaceFolder, models: Path
+) -> None:
+    """FakeQuant in one of a SavedModel's functions makes no other quantization-aware."""
+    text = "version: 1\ndefaults: {data: {test: {random: {samples: 6, low: -1}}}}\nmodels:\n"
+    for name, signatures, quantize in (
+        ("plain", "signature: plain", "float16"),
+        ("both", "signatures: {plain: {}, more: {}}", "float16"),
+        ("trained", "signature: trained", "qat"),
+    ):
+        text += (
+            f"  {name}:\n    source: {{format: saved_model, path: half_trained, {signatures}}}\n"
+        )
+        text += f"    optimizations: {{it: {{quantize: {quantize}}}}}\n"
+    workspace.write(text, {"half_trained": models / "half_trained"})
+    result = workspace.build(keep_going=True)
+    assert result.ok, [t.reason for t in result.tasks if t.reason]
+    for name in ("plain", "both"):
+        told = workspace.report(f"{name}/evaluate.json")["measured"]
+        assert told["quantization_aware"] is False
+
+
 STATE = """
 version: 1
 models:

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 import quant_models
+from quant_models import Built
 from workspace_folder import WorkspaceFolder
 
-from tflbuild import asked
-from tflbuild.api import BuildResult
+from tflbuild import verification
 from tflbuild.engine.zygote import ZygotePool
 from tflbuild.errors import ManifestErrors
 from tflbuild.manifest.load import load_workspace
@@ -165,9 +165,6 @@ def test_the_manifest_refuses(name: str, tmp_path: Path) -> None:
     assert re.search(trap.says, line), line
 
 
-Built = tuple[WorkspaceFolder, BuildResult]
-
-
 @pytest.fixture(scope="module")
 def built(models: Path, pool: ZygotePool, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """One build of all traps that a build stops."""
@@ -219,7 +216,7 @@ def test_weightless_variables_are_seen_in_any_file() -> None:
         main = maker.model.subgraphs[0]
         maker.signature("s", {"x": main.inputs[0]}, {"y": main.outputs[0]})
         sides = {"signatures": [interface]}
-        found = asked.verify(read_model(maker.pack()), params, sides, "tensorflow")
+        found = verification.verify(read_model(maker.pack()), params, sides, "tensorflow")
         assert len(found.problems) == wrong
 
 
@@ -240,7 +237,7 @@ def test_a_signature_without_calibration_stays_float_and_is_named() -> None:
         sides.append({"signature": name, "inputs": entry, "outputs": [{**entry[0], "name": "y"}]})
     model = read_model(maker.pack())
     params = {"quantize": "int8", "io": "int8"}
-    found = asked.verify(model, params, {"signatures": sides}, "tensorflow")
+    found = verification.verify(model, params, {"signatures": sides}, "tensorflow")
     (said,) = [p for p in found.problems if "compute operator" in p]
     assert "in signature 'decode' (1 float32)" in said
     assert [entry["operators"] for entry in found.report["quantization"]["signatures"]] == [1, 0]

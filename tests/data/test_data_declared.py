@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tflbuild import data
-from tflbuild.declared import declared
+from tflbuild.data_errors import declared
 from tflbuild.errors import Position, TaskError
-from tflbuild.feed import parity_uses
 from tflbuild.manifest.model import FileData, Model, RandomData, Shipped, Source
+from tflbuild.model_data import parity_uses
 
 X = {"name": "feat", "dtype": "float32", "shape": [None, 2]}
 

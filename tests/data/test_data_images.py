@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from data_files import MODEL, example, features, make, pixels, records
+from PIL import Image
 
 from tflbuild.datasets import images
 from tflbuild.datasets import pixels as pixels_module
@@ -21,7 +22,6 @@ from tflbuild.datasets.choose import choose
 from tflbuild.errors import TaskError
 from tflbuild.manifest.model import ImageData, Pixels, RecordData
 
-Image = pytest.importorskip("PIL.Image")
 RNG = np.random.default_rng(1)
 COLORS = RNG.integers(0, 256, (6, 8, 3), np.uint8)  # height 6, width 8
 

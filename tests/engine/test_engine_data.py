@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from data_files import example, records
 from fake_workspace import Fake
+from PIL import Image
 
 from tflbuild.cli import run
 from tflbuild.datasets.crc32c import masked
@@ -20,8 +21,6 @@ from tflbuild.manifest.load import load_workspace
 from tflbuild.manifest.model import Workspace
 from tflbuild.selectors import select
 from tflbuild.step import Step
-
-Image = pytest.importorskip("PIL.Image")
 
 MANIFEST = """
 version: 1

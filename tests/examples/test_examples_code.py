@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +15,14 @@ pytestmark = pytest.mark.convert
 REPOSITORY = Path(__file__).resolve().parents[2]
 OPTIMIZATIONS = ("float32", "dynamic", "half", "int8", "int16")
 WEIGHTS = "examples/digits/models/weights.npz"
-FLAX = pytest.mark.skipif(find_spec("flax") is None, reason="needs flax")
-JAX = pytest.mark.skipif(find_spec("jax") is None, reason="needs the extra jax")
 
 
 @pytest.mark.parametrize(
     ("example", "model"),
     [
         ("digits_function", "digits-function"),
-        pytest.param("digits_jax", "digits-jax", marks=JAX),
-        pytest.param("digits_flax", "digits-flax", marks=FLAX),
+        ("digits_jax", "digits-jax"),
+        ("digits_flax", "digits-flax"),
     ],
 )
 def test_example_is_released_in_every_optimization(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tflbuild.errors import UsageError
 from tflbuild.sources import onnx
-from tflbuild.sources.wire import messages, strings
+from tflbuild.sources.protobuf_wire import messages, strings
 
 
 def varint(value: int) -> bytes:

@@ -190,7 +190,6 @@ def dense_file(dtype: int = TYPE.FLOAT32) -> bytes:
 
 
 def test_a_float_file_is_quantized_again_without_tensorflow(workspace: WorkspaceFolder) -> None:
-    pytest.importorskip("ai_edge_quantizer")
     optimizations = "{asis: {}, small: {quantize: dynamic_range}, int8: {quantize: int8, io: int8}}"
     data = "data: {calibration: {npy: x.npy}}"
     workspace.write(
@@ -212,7 +211,6 @@ def test_a_float_file_is_quantized_again_without_tensorflow(workspace: Workspace
 
 
 def test_a_quantized_file_is_not_quantized_again(workspace: WorkspaceFolder) -> None:
-    pytest.importorskip("ai_edge_quantizer")
     manifest = HEAD + model("m").replace("asis: {}", "asis: {}, q: {quantize: dynamic_range}")
     workspace.write(manifest, {"m.tflite": dense_file(TYPE.INT8)})
     reasons = {t.task: t.reason for t in workspace.build(keep_going=True).tasks if t.reason}

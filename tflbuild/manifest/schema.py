@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tflbuild.errors import ManifestError
 from tflbuild.manifest.accept import Accept, compiled
-from tflbuild.manifest.elsewhere import key_hint, value_hint
 from tflbuild.manifest.problems import nearest
+from tflbuild.manifest.synonyms import key_hint, value_hint
 from tflbuild.manifest.yamlfile import Node, Scalar, describe, resolve_scalar
 
 if TYPE_CHECKING:

@@ -39,6 +39,9 @@ class Settings:
         )
 
 
+Configure = Callable[[Any, Settings, Calibration | None], None]
+
+
 class Quantization(Protocol):
     """One value of `quantize`: one module in this package."""
 
@@ -49,10 +52,8 @@ class Quantization(Protocol):
     # By `quantizer`: the further keys of an optimization that have an effect with it.
     QUANTIZERS: Mapping[str, tuple[str, ...]]
 
-    def configure(
-        self, converter: Any, settings: Settings, calibration: Calibration | None
-    ) -> None:
-        """Set the attributes of TensorFlow's converter. A misspelt attribute would be accepted in
-        silence, so they are named here and in `settings.py`, and nowhere else. Not called where
-        QUANTIZERS has no "tensorflow"."""
-        ...
+    # Sets the attributes of TensorFlow's converter. A misspelt one would be accepted in silence,
+    # so they are named here and in `settings.py`, and nowhere else. None where QUANTIZERS has no
+    # "tensorflow".
+    @property
+    def configure(self) -> Configure | None: ...

@@ -6,16 +6,12 @@ The manifest does not write this value: it stands for an optimization that has a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from tflbuild.optimizations.base import AI_EDGE, Calibration, Settings
+from tflbuild.optimizations.base import AI_EDGE
 
 NAME = "recipe"
 CALIBRATES = False  # where a rule is static: `ai_edge.calibrates`
 IO: tuple[str, ...] = ("float32", "int8", "int16")
 TRAINED_RANGES = False
 QUANTIZERS: Mapping[str, tuple[str, ...]] = {AI_EDGE: ("recipe", "keep_float")}
-
-
-def configure(converter: Any, settings: Settings, calibration: Calibration | None) -> None:
-    raise NotImplementedError("TensorFlow's converter takes no recipe")
+configure = None  # TensorFlow's converter cannot do it

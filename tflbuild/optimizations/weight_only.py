@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from tflbuild.optimizations.base import AI_EDGE, Calibration, Settings
+from tflbuild.optimizations.base import AI_EDGE
 
 NAME = "weight_only"
 CALIBRATES = False
@@ -14,7 +13,4 @@ TRAINED_RANGES = False
 QUANTIZERS: Mapping[str, tuple[str, ...]] = {
     AI_EDGE: ("weights", "granularity", "algorithm", "keep_float")
 }
-
-
-def configure(converter: Any, settings: Settings, calibration: Calibration | None) -> None:
-    raise NotImplementedError("TensorFlow's converter does not quantize weights alone")
+configure = None  # TensorFlow's converter cannot do it

@@ -15,8 +15,8 @@ from typing import Any
 from tflbuild.errors import TaskError, UsageError, one_line
 from tflbuild.sources.base import GRAPH, Loaded, Signature, Tensors, TensorSpec
 from tflbuild.sources.extras import need
+from tflbuild.sources.protobuf_wire import messages, strings
 from tflbuild.sources.size import refuse_large, too_large
-from tflbuild.sources.wire import messages, strings
 
 NAME = "onnx"
 MODULES: tuple[str, ...] = ("onnx", "onnx2tf", "onnxruntime", "onnxsim", "tf_keras")

@@ -9,20 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tflbuild import asked, data, kept, quantizing
+from tflbuild import archive, calibration, data, keep_float, quantizing
 from tflbuild.conversion import Lowered, bind, give_ranks, make_converter
-from tflbuild.declared import declared
 from tflbuild.errors import TaskError
 from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.optimizations.base import TENSORFLOW, Settings
 from tflbuild.stages import lower
 from tflbuild.stages.base import Request
+from tflbuild.verification import Converted, verify
 
 VERSION = 5
 MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "tf"
-
-NOT_REPRESENTATIVE = "calibrated on random data, which is not representative"
 
 
 def run(request: Request) -> None:
@@ -48,16 +46,11 @@ def run(request: Request) -> None:
                 f"quantize: {params['quantize']} cannot convert it: {problem}",
                 key="optimization.quantize",
             )
-        for index, signature in enumerate(lowered.signatures):
-            files, inputs = request.files(f"calibration.{index}"), signature["inputs"]
-            several = signature["signature"] if len(lowered.signatures) > 1 else None
-            with declared("calibration", "calibration", several):
-                its = data.load(params["calibration"][index], files, inputs, "calibration")
-            samples.append(its)
-    calibration = _generator(lowered, samples) if samples else None
+        samples = calibration.load(request, lowered.signatures)
+    generator = _generator(lowered, samples) if samples else None
     converted = quantizing.convert(
-        lambda: make_converter(lowered), quantization, Settings.of(params), calibration,
-        kept.input_names(lowered.interface),
+        lambda: make_converter(lowered), quantization, Settings.of(params), generator,
+        keep_float.input_names(lowered.interface),
     )  # fmt: skip
     released = finish(lowered, converted.data)
     report = check(released, lowered, params, converted)
@@ -65,18 +58,8 @@ def run(request: Request) -> None:
     report["entry"] = lowered.entry
     report["size"] = len(released)
     if samples:
-        report["calibration"] = [
-            {
-                "signature": signature["signature"],
-                "samples": its.count,
-                "representative": its.representative,
-                "ranges": its.ranges(),
-            }
-            for signature, its in zip(lowered.signatures, samples, strict=True)
-        ]
-        report["warnings"] += [warning for its in samples for warning in its.warnings]
-        if not all(its.representative for its in samples):
-            report["warnings"].append(NOT_REPRESENTATIVE)
+        report["calibration"], told = calibration.described(lowered.signatures, samples)
+        report["warnings"] += told
     (request.out / "model.tflite").write_bytes(released)
     request.write_json("convert.json", report)
 
@@ -91,7 +74,7 @@ def open_lowered(request: Request) -> Lowered:
         return Lowered(request.out.parent / "saved_model", interface)
     interface = request.read_json("interface.json")
     if "saved_model.tar" in request.inputs:
-        folder = lower.unpack(request.inputs["saved_model.tar"], request.out.parent / "unpacked")
+        folder = archive.unpack(request.inputs["saved_model.tar"], request.out.parent / "unpacked")
         return Lowered(folder, interface)
     # The store names blobs by digest; the suffix tells the form.
     graph = request.out.parent / "lowered.pb"
@@ -108,15 +91,13 @@ def finish(lowered: Lowered, raw: bytes) -> bytes:
     return bytes(rewrite(give_ranks(raw, lowered, interfaces), interfaces=interfaces))
 
 
-def check(
-    released: bytes, lowered: Lowered, params: Any, converted: asked.Converted
-) -> dict[str, Any]:
+def check(released: bytes, lowered: Lowered, params: Any, converted: Converted) -> dict[str, Any]:
     """You got what you asked for: else TaskError, before anything is released."""
     from tflbuild.tflite.read import buffer_alignment_problems, read_model
     from tflbuild.tflite.recurrent import lstm_warning
 
     model = read_model(released)
-    verified = asked.verify(model, params, lowered.interface, TENSORFLOW, converted.kept, released)
+    verified = verify(model, params, lowered.interface, TENSORFLOW, converted.kept, released)
     verified.problems.extend(buffer_alignment_problems(released))
     for signature in lowered.signatures:
         verified.problems.extend(interface_problems(model, signature))

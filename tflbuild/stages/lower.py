@@ -10,14 +10,13 @@ crashes the converter elsewhere, so it is taken only for graphs that hold nothin
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from tflbuild import pyrun
+from tflbuild import archive, pyrun
 from tflbuild.errors import TaskError, one_line
 from tflbuild.frozen import all_nodes, freeze, has_fake_quant, input_key, output_key
 from tflbuild.sources import FORMATS
@@ -25,7 +24,7 @@ from tflbuild.sources.base import Loaded, Signature, no_signature
 from tflbuild.sources.made import source_path
 from tflbuild.stages.base import Request
 
-VERSION = 2
+VERSION = 3
 MODULES: tuple[str, ...] = ("tensorflow", "numpy")
 ZYGOTE = "tf"
 
@@ -160,7 +159,7 @@ def lower(
         ]  # fmt: skip
         folder = out.parent / "saved_model"
         export(loaded, traced, folder)
-        pack(folder, out / "saved_model.tar")
+        archive.pack(folder, ["."], out / "saved_model.tar")
     interface = {
         "signatures": [
             {"key": signature_key(index, len(traced)), **_described(t, *tensors[index])}
@@ -336,30 +335,6 @@ def export(loaded: Loaded, traced: Sequence[Traced], folder: Path) -> None:
     except Exception as error:
         text = one_line(error)
         raise TaskError(f"the model cannot be exported as a SavedModel: {text}") from error
-
-
-def pack(folder: Path, archive: Path) -> None:
-    """A tar with fixed order, owner and times (a SavedModel itself is never byte-stable)."""
-    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as tar:
-        for path in sorted(folder.rglob("*")):
-            info = tarfile.TarInfo(path.relative_to(folder).as_posix())
-            if path.is_dir():
-                info.type, info.mode = tarfile.DIRTYPE, 0o755
-                tar.addfile(info)
-            else:
-                info.size, info.mode = path.stat().st_size, 0o644
-                with path.open("rb") as stream:
-                    tar.addfile(info, stream)
-
-
-def unpack(archive: Path, folder: Path) -> Path:
-    """Undo `pack`."""
-    with tarfile.open(archive) as tar:
-        if hasattr(tarfile, "data_filter"):
-            tar.extractall(folder, filter="data")
-        else:  # before Python 3.10.12
-            tar.extractall(folder)
-    return folder
 
 
 def _arguments(traced: Any) -> list[Any]:

@@ -12,11 +12,12 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tflbuild import asked, data, kept
+from tflbuild import calibration, data, keep_float
 from tflbuild.errors import TaskError, one_line
 from tflbuild.optimizations import ai_edge
 from tflbuild.optimizations.base import AI_EDGE
 from tflbuild.stages.base import Request
+from tflbuild.verification import INTEGER, verify
 
 if TYPE_CHECKING:
     from tflbuild.tflite.read import Op, Subgraph, TfliteModel
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 VERSION = 2
 MODULES: tuple[str, ...] = ("ai_edge_quantizer", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "lite"
-
-NOT_REPRESENTATIVE = "calibrated on random data, which is not representative"
 
 
 def run(request: Request) -> None:
@@ -39,12 +38,12 @@ def run(request: Request) -> None:
     check_source(model, interface)
     load_package()
     named, floats = operators_to_keep(
-        model, params.get("keep_float", ()), kept.input_names(interface)
+        model, params.get("keep_float", ()), keep_float.input_names(interface)
     )
     if "recipe.json" in request.inputs:
         entries = read_recipe(request.inputs["recipe.json"].read_bytes())
     else:
-        whole = params["quantize"] in asked.INTEGER
+        whole = params["quantize"] in INTEGER
         entries = ai_edge.recipe(params["rules"], params["io"], whole)
     try:
         check_rules(model, entries, floats, params)
@@ -60,7 +59,7 @@ def run(request: Request) -> None:
     recipe = params["quantize"] == "recipe"
     raw = quantized(source, entries, interface, samples, recipe=recipe)
     try:
-        places = kept.kept_operators(read_model(raw), named)
+        places = keep_float.kept_operators(read_model(raw), named)
     except InvalidModel as error:
         raise TaskError(
             f"ai-edge-quantizer made a file that is not valid ({one_line(error)}): use another"
@@ -68,22 +67,17 @@ def run(request: Request) -> None:
             key=_RECIPE if recipe else "optimization.quantizer",
         ) from error
     released = finish(raw, interface)
-    verified = asked.verify(read_model(released), params, interface, AI_EDGE, places, released)
+    verified = verify(read_model(released), params, interface, AI_EDGE, places, released)
     verified.problems.extend(buffer_alignment_problems(released))
     report = {**verified.or_fail().report, "warnings": list(verified.warnings)}
     report |= {"route": "float file", "entry": AI_EDGE, "size": len(released)}
     report["size_ratio"] = round(len(released) / len(source), 4)
     report["recipe"] = entries
-    for name, loaded in samples.items():
-        report.setdefault("calibration", []).append({
-            "signature": name,
-            "samples": loaded.count,
-            "representative": loaded.representative,
-            "ranges": loaded.ranges(),
-        })  # fmt: skip
-        report["warnings"] += loaded.warnings
-        if not loaded.representative:
-            report["warnings"].append(NOT_REPRESENTATIVE)
+    if samples:
+        report["calibration"], told = calibration.described(
+            interface["signatures"], list(samples.values())
+        )
+        report["warnings"] += told
     if len(released) >= len(source):
         report["warnings"].append(
             f"the quantized file is not smaller than the float one ({len(released):,} and"
@@ -182,21 +176,19 @@ def needs_data(entries: list[dict[str, Any]]) -> bool:
 
 def load_samples(request: Request, interface: Mapping[str, Any]) -> dict[str, data.Samples]:
     """The calibration data by signature. Raises TaskError where one has none."""
-    declared = request.params.get("calibration", ())
+    given = request.params.get("calibration", ())
     signatures = interface["signatures"]
-    samples = {}
     for index, signature in enumerate(signatures):
-        name = signature["signature"]
-        if index >= len(declared) or declared[index] is None:
+        if index >= len(given) or given[index] is None:
+            name = signature["signature"]
             where = f"data.signatures.{name}.calibration" if len(signatures) > 1 else ""
             raise TaskError(
                 f"the recipe calibrates, and that needs {where or 'data.calibration'}, such as"
                 " {npz: FILE}",
                 key=_RECIPE,
             )
-        files = request.files(f"calibration.{index}")
-        samples[name] = data.load(declared[index], files, signature["inputs"], "calibration")
-    return samples
+    names = [signature["signature"] for signature in signatures]
+    return dict(zip(names, calibration.load(request, signatures), strict=True))
 
 
 def operators_to_keep(
@@ -209,7 +201,7 @@ def operators_to_keep(
     named: dict[tuple[int, str], str] = {}
     entries: dict[str, list[dict[str, Any]]] = {}
     for pattern, found in names.find(model, patterns).items():
-        kept.check_found(pattern, found, model, inputs)
+        keep_float.check_found(pattern, found, model, inputs)
         named |= {(graph.index, output_name(graph, op)): op.name for graph, op in found}
         entries[pattern] = [ai_edge.keep(f"^{re.escape(scope(*which))}") for which in found]
     return named, entries
@@ -228,7 +220,7 @@ def quantized(
     *,
     recipe: bool,
 ) -> bytes:
-    """The package's bytes. Raises TaskError; `recipe`: the manifest has one, and is to blame.
+    """The package's bytes. Raises TaskError.
 
     Args:
         samples: of each signature; empty for a recipe that does not calibrate.
@@ -246,10 +238,8 @@ def quantized(
             f"ai-edge-quantizer refuses the recipe: {one_line(error)}", key=key
         ) from error
     try:
-        calibration = calibrated(source, entries, interface, samples) if samples else None
-        result = quantizer.quantize(
-            calibration, enable_progress_bar=False, enable_progress_report=False
-        )
+        ranges = calibrated(source, entries, interface, samples) if samples else None
+        result = quantizer.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     except (TaskError, MemoryError):
         raise
     except Exception as error:  # the package raises whatever it likes

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tflbuild import data
-from tflbuild.declared import declared, found_in
+from tflbuild.data_errors import declared, found_in
 from tflbuild.errors import TaskError, one_line
 from tflbuild.sources.base import Signature
 from tflbuild.stages import lower

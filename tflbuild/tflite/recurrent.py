@@ -69,6 +69,13 @@ def calibration_problem(model: TfliteModel) -> str:
     return ""
 
 
+def first_loop(model: TfliteModel) -> str | None:
+    """What a file calls its first loop, by its first output; None without loops."""
+    for graph, op in loops(model):
+        return graph.tensors[op.outputs[0]].name if op.outputs else ""
+    return None
+
+
 def calibration(model: TfliteModel) -> dict[str, str]:
     """By `quantize`: why TensorFlow's calibration and quantization would fail; "" where not."""
     crash = calibration_problem(model)
@@ -77,8 +84,7 @@ def calibration(model: TfliteModel) -> dict[str, str]:
 
 def int16_problem(model: TfliteModel) -> str:
     """Why TensorFlow's int16x8 of a float file would fail or be wrong; "" where it would not."""
-    for graph, op in loops(model):
-        name = graph.tensors[op.outputs[0]].name if op.outputs else ""
+    if (name := first_loop(model)) is not None:
         return (
             f"TensorFlow's 16-bit quantizer fails on loops, such as the one at {name!r}:"
             f" {_UNROLL}, or {_float(model)}"
@@ -112,8 +118,7 @@ def lstm_warning(model: TfliteModel, quantize: str) -> str:
 
 def quantizer_advice(model: TfliteModel) -> str:
     """What to do where ai-edge-quantizer cannot calibrate a file; "" where nothing is known."""
-    for graph, op in loops(model):
-        name = graph.tensors[op.outputs[0]].name if op.outputs else ""
+    if (name := first_loop(model)) is not None:
         return (
             f"quantizer: ai-edge cannot calibrate the loop at {name!r}, whose inner tensors it does"
             f" not see: {_UNROLL}, or quantize: weight_only, dynamic_range or float16"
