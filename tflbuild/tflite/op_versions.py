@@ -10,12 +10,15 @@ Source of the rules: `tflite/converter/tools/versioning/op_version.cc` and `op_s
 first, and the first that holds decides; without one it is version 1. `tests/tflite` and
 `tests/convert` hold them against the converter.
 
-Two things differ from the source, by what kernels do (`docs/VERSIONS.md`):
+Some things differ from the source, by what kernels do (`docs/VERSIONS.md`):
 
 - int16 activations: the source asks CONV_2D, DEPTHWISE_CONV_2D and FULLY_CONNECTED for int16
   weights too, which quantizers do not make, and takes int16 with int8 weights for version 1.
 - A declared type of the quantized bias is new only if it is not int64: all kernels for int16
   activations take int64 (`tflite-runtime` 2.14 runs such files, the source says 2.15).
+- "Quantized" is a tensor that has a scale. The source takes any table of quantization for it, and
+  the converter writes an empty one for every tensor: plain int16 then passes for quantized.
+- Types that no rule is about are unknown, the source says version 1.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ _INT64 = 4  # of TensorType in schema.fbs
 class Need:
     """The version an operation needs, and what of it asks for that ("" for a first version).
 
-    `version` None: its options cannot be read, so that nobody knows.
+    `version` None: nobody knows, as its options cannot be read or no rule is about its types.
     """
 
     version: int | None
@@ -97,9 +100,7 @@ _NAMES = {0: "input", 1: "second input", 2: "third input", 3: "fourth input"}
 def _in(types: str, slot: int = 0, name: str = "") -> _Test:
     """Input `slot` has one of these types (a word each)."""
     wanted, called = types.split(), name or _NAMES[slot]
-    return _Test(
-        lambda s: s.type_in(slot) in wanted, lambda s: f"{s.type_in(slot)} {called}"
-    )
+    return _Test(lambda s: s.type_in(slot) in wanted, lambda s: f"{s.type_in(slot)} {called}")
 
 
 def _out(types: str, slot: int = 0) -> _Test:
@@ -121,9 +122,7 @@ def _option(name: str, text: str, default: Any = 0) -> _Test:
 
 def _rank(limit: int, slot: int = 0) -> _Test:
     """More dimensions than `limit`."""
-    return _Test(
-        lambda s: len(s.shape(slot)) > limit, lambda s: f"{len(s.shape(slot))} dimensions"
-    )
+    return _Test(lambda s: len(s.shape(slot)) > limit, lambda s: f"{len(s.shape(slot))} dimensions")
 
 
 def _has_scale(tensor: Tensor | None) -> bool:
@@ -175,7 +174,7 @@ def _grows(s: _Seen) -> bool:
     if not (first and second and out):
         return False
     # NaN and infinity of a hostile file compare as false; 0 counts as "no scale".
-    return bool(first[0] and second[0] and out[0]) and first[0] * second[0] / out[0] >= 1.0
+    return bool(first[0] and second[0] and out[0]) and (first[0] * second[0] / out[0] >= 1.0)
 
 
 def _newer_bias(s: _Seen) -> bool:
@@ -189,9 +188,12 @@ def _dilated(s: _Seen) -> bool:
     return s.options.get("dilationWFactor", 1) != 1 or s.options.get("dilationHFactor", 1) != 1
 
 
+_FLOAT8 = "float8_e4m3fn float8_e5m2"
+# Types that came after all others. Where no rule is about them, version 1 would be a guess: a
+# FULLY_CONNECTED of float32 and int4 runs in `tflite-runtime` 2.14, and gives NaN.
+_YOUNG = frozenset(("int4", "int2", "uint4", "bfloat16", *_FLOAT8.split()))
 _PLAIN = _check(lambda s: not (_has_scale(s.input(0)) or _has_scale(s.input(1))), "not quantized")
 _INPUT_PLAIN = _check(lambda s: not _has_scale(s.input(0)), "not quantized")
-_FLOAT8 = "float8_e4m3fn float8_e5m2"
 _INT8, _INT16, _BOOL = _in("int8"), _in("int16"), _in("bool")
 _F8, _F16, _STRING = _in(_FLOAT8), _in("float16"), _in("string")
 _INT16_BOTH = (_INT16 & _out("int16")).said("int16 activations")
@@ -527,7 +529,18 @@ def needed(op: Op, graph: Subgraph) -> Need:
         seen = _Seen(op, graph, op.options if rules else {})
     except InvalidModel:
         return Need(None, "its options cannot be read")
-    for version, test in rules:
+    version, why = 1, ""
+    for candidate, test in rules:
         if test.holds(seen):
-            return Need(version, test.text(seen))
-    return Need(1)
+            version, why = candidate, test.text(seen)
+            break
+    tensors = (*seen.inputs, *seen.outputs)
+    young = {t.dtype for t in tensors if t is not None and t.dtype in _YOUNG}
+    if unseen := sorted(dtype for dtype in young if dtype not in why):
+        return Need(None, _untold(unseen[0], seen))
+    return Need(version, why)
+
+
+def _untold(dtype: str, seen: _Seen) -> str:
+    weights = seen.type_in(1) == dtype and seen.type_in(0) == "float32"
+    return f"{dtype} {'weights with float32 activations' if weights else 'tensors'}"

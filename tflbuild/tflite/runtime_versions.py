@@ -1,7 +1,7 @@
 """Which runtime has which version of an operator, in two numberings.
 
-TensorFlow's: the interpreter inside TensorFlow, `tflite-runtime` and `org.tensorflow:tensorflow-lite`
-up to 2.17 (and the numbers that `runtime_version.cc` gives since). LiteRT's: `ai-edge-litert` and
+TensorFlow's: the interpreter inside TensorFlow, `tflite-runtime`, and
+`org.tensorflow:tensorflow-lite` up to 2.17. LiteRT's: `ai-edge-litert` and
 `com.google.ai.edge.litert:litert`, which began again at 1.0. Google Play services has a third that
 says nothing about operators: it is unknown here. Data and their source: `runtime_table.py`.
 """

@@ -1,0 +1,212 @@
+"""What runtime a file needs, why, and what its own numbers say wrong.
+
+`describe` computes, `too_new` holds it against a target's oldest runtime, `corrections` and
+`metadata_value` are what `write.rewrite` sets right. See docs/VERSIONS.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .model import Op, Subgraph, TfliteModel
+from .op_versions import needed
+from .runtime_versions import NUMBERINGS, TENSORFLOW, first_runtime, newest, parse
+from .version_remedies import remedy
+
+METADATA_SIZE = 16  # bytes, zeros behind the text: as the converter writes it
+_TITLES = {"tensorflow": "TensorFlow", "litert": "LiteRT"}
+
+
+@dataclass(frozen=True)
+class _Use:
+    """One builtin operation. `version` is what it needs, None where nobody can tell."""
+
+    graph: Subgraph
+    op: Op
+    version: int | None
+    why: str
+
+
+def describe(model: TfliteModel) -> dict[str, Any]:
+    """What runtime the file needs, for `json.dumps`. The same file gives the same.
+
+    `min_runtime`: {"tensorflow", "litert"}, the first release that has all of it; None where
+    something is unknown, and where no builtin operator is there. `unknown`: pairs {op, version}
+    that no runtime is known to have, or whose version cannot be told. `needs`: {op, version, since,
+    count, why, first: {subgraph, op, layer}}, newest first, unknown ones before all; `since` is
+    TensorFlow's number or None, `layer` the name of the first operation's first output. `written`:
+    what the file says itself (metadata `min_runtime_version`), None without. `wrong`: {op, written,
+    right} of operator codes; a version that the file asks for without need counts in `needs`,
+    as a runtime looks it up.
+
+    Never raises for what `read_model` accepts. Custom and select operators have no versions.
+    """
+    return _describe(model, _uses(model), corrections(model), as_it_is=True)
+
+
+def corrections(model: TfliteModel) -> dict[tuple[str, int], int]:
+    """The builtin operators with a wrong version: {(name, version as written): right version}.
+
+    Operations that share an operator code have one version, the largest that one of them needs.
+    What is not certain is not wrong: an operation whose version cannot be told, or one that no
+    runtime is known to have, or a written version that the table of runtimes does not know.
+    """
+    largest: dict[tuple[str, int], int] = {}
+    uncertain = set()
+    for use in _uses(model):
+        code = use.op.name, use.op.version
+        largest[code] = max(largest.get(code, 0), use.version or 0)
+        if use.version is None or first_runtime(use.op.name, use.version) is None:
+            uncertain.add(code)
+    found = {}
+    for (name, written), right in largest.items():
+        newer = written > right and first_runtime(name, written) is None
+        if right != written and not newer and (name, written) not in uncertain:
+            found[name, written] = right
+    return found
+
+
+def metadata_value(model: TfliteModel) -> bytes | None:
+    """What the entry `min_runtime_version` should hold once the versions are right: 16 bytes.
+
+    None: leave it as it is, which is where something is unknown, unless what is known asks for
+    more than the file says.
+    """
+    described = _describe(model, _uses(model), corrections(model), as_it_is=False)
+    known = [need["since"] for need in described["needs"] if need["since"]]
+    least = newest(known) if known else ""
+    if described["unknown"] and not _older(described["written"], least):
+        return None
+    return least.encode().ljust(METADATA_SIZE, b"\0")
+
+
+def too_new(described: Mapping[str, Any], target: tuple[str, str]) -> list[str]:
+    """Why a runtime is too old for the file: a line for each operator and version, newest first.
+
+    Args:
+        described: of `describe`.
+        target: the numbering and the version of the oldest runtime: ("tensorflow", "2.14").
+
+    Raises ValueError for an unknown numbering or what is no version.
+    """
+    numbering, oldest = target
+    limit = parse(oldest)
+    found = []
+    for need in described["needs"]:
+        since = need["since"] and first_runtime(need["op"], need["version"], numbering)
+        if since is not None and parse(since) <= limit:
+            continue
+        line = f"{need['op']} version {need['version']} at {_where(need)}"
+        line += f": {need['why']}; " if need["why"] else "; "
+        line += (
+            f"since {_TITLES[numbering]} {since}" if since else "which runtime has it is unknown"
+        )
+        if way := remedy(need["op"], need["version"], need["why"], numbering, limit):
+            line += f"; instead: {way}"
+        found.append(line)
+    return found
+
+
+def _where(need: Mapping[str, Any]) -> str:
+    first = need["first"]
+    layer = first["layer"] or f"operator {first['op']} of subgraph {first['subgraph']}"
+    return f"'{layer}'" + (f" and {need['count'] - 1} more" if need["count"] > 1 else "")
+
+
+def _uses(model: TfliteModel) -> list[_Use]:
+    found = []
+    for graph in model.subgraphs:
+        for op in graph.ops:
+            if op.kind == "builtin":
+                need = needed(op, graph)
+                found.append(_Use(graph, op, need.version, need.why))
+    return found
+
+
+def _describe(
+    model: TfliteModel,
+    uses: list[_Use],
+    wrong: Mapping[tuple[str, int], int],
+    *,
+    as_it_is: bool,
+) -> dict[str, Any]:
+    """`as_it_is`: the file as it is, else the file with `wrong` set right."""
+    groups: dict[tuple[str, int], list[_Use]] = {}
+    unknown = set()
+    for use in uses:
+        name, written = use.op.name, use.op.version
+        version = written if use.version is None else use.version
+        groups.setdefault((name, version), []).append(use)
+        if use.version is None:
+            unknown.add((name, version))
+    # A version above the largest need: a runtime looks it up all the same.
+    largest = {(name, use.op.version): 0 for (name, _), its in groups.items() for use in its}
+    for (name, version), its in groups.items():
+        for use in its:
+            largest[name, use.op.version] = max(largest[name, use.op.version], version)
+    asked = {
+        (name, written)
+        for (name, written), version in largest.items()
+        if written > version and (as_it_is or (name, written) not in wrong)
+    }
+    for name, written in sorted(asked - groups.keys()):
+        why = f"the file asks for it, though it needs only version {largest[name, written]}"
+        groups[name, written] = [
+            _Use(use.graph, use.op, written, why)
+            for use in uses
+            if (use.op.name, use.op.version) == (name, written)
+        ]
+    unknown |= {pair for pair in groups if first_runtime(*pair) is None}
+    needs = [
+        _need(name, version, its, (name, version) in unknown)
+        for (name, version), its in sorted(groups.items())
+    ]
+    needs.sort(key=lambda need: parse(need["since"]) if need["since"] else (10**6,), reverse=True)
+    return {
+        "min_runtime": {
+            numbering: None if unknown else _minimum(groups, numbering) for numbering in NUMBERINGS
+        },
+        "unknown": [{"op": name, "version": version} for name, version in sorted(unknown)],
+        "needs": needs,
+        "written": model.min_runtime_version,
+        "wrong": [
+            {"op": name, "written": written, "right": right}
+            for (name, written), right in sorted(wrong.items())
+        ],
+    }
+
+
+def _need(name: str, version: int, uses: list[_Use], unknown: bool) -> dict[str, Any]:
+    first = uses[0]
+    outputs = (first.graph.tensors[i].name for i in first.op.outputs if i >= 0)
+    return {
+        "op": name,
+        "version": version,
+        "since": None if unknown else first_runtime(name, version, TENSORFLOW),
+        "count": len(uses),
+        # Of several operations, one that cannot be told says so.
+        "why": next((use.why for use in uses if use.version is None), first.why),
+        "first": {
+            "subgraph": first.graph.index,
+            "op": first.op.index,
+            "layer": next(outputs, ""),
+        },
+    }
+
+
+def _minimum(pairs: Mapping[tuple[str, int], Any], numbering: str) -> str | None:
+    releases = [first_runtime(name, version, numbering) for name, version in pairs]
+    known = [release for release in releases if release is not None]
+    return newest(known) if known else None
+
+
+def _older(written: str | None, least: str) -> bool:
+    """Whether a file's own number, which may be anything, is below what is known to be needed."""
+    if not written or not least:
+        return bool(least)
+    try:
+        return parse(written) < parse(least)
+    except ValueError:
+        return True
