@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tflbuild.tflite.read import Subgraph, TfliteModel
     from tflbuild.tflite.signature import Interface
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "lite"
 

@@ -181,11 +181,12 @@ def _newer_bias(s: _Seen) -> bool:
     """A declared type of the bias that is not the only one that older kernels take."""
     declared = s.options.get("quantizedBiasType", 0)
     slot = 3 if s.op.name == "TRANSPOSE_CONV" else 2
-    return bool(declared) and (declared != _INT64 or s.type_in(slot) not in (ABSENT, "int64"))
+    plain = declared == _INT64 and s.type_in(slot) in (ABSENT, "int64")
+    return bool(declared) and not plain
 
 
 def _dilated(s: _Seen) -> bool:
-    return s.options.get("dilationWFactor", 1) != 1 or s.options.get("dilationHFactor", 1) != 1
+    return any(s.options.get(f"dilation{side}Factor", 1) != 1 for side in "WH")
 
 
 _FLOAT8 = "float8_e4m3fn float8_e5m2"

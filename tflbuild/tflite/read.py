@@ -102,8 +102,9 @@ def read_model(data: bytes | bytearray | memoryview) -> TfliteModel:
     metadata: list[str] = []
     own = None
     for table in root.tables(6):
-        index = _check(table.number(1, "I"), len(buffers), "buffer", "metadata")
-        if (name := table.string(0) or "") == MIN_RUNTIME and name not in metadata:
+        name = table.string(0) or ""
+        index = _check(table.number(1, "I"), len(buffers), "buffer", f"metadata '{name}'")
+        if name == MIN_RUNTIME and name not in metadata:
             own = _text(flat, buffers[index])
         metadata.append(name)
     return TfliteModel(

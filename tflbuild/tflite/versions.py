@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .model import Op, Subgraph, TfliteModel
@@ -17,6 +17,9 @@ from .version_remedies import remedy
 
 METADATA_SIZE = 16  # bytes, zeros behind the text: as the converter writes it
 _TITLES = {"tensorflow": "TensorFlow", "litert": "LiteRT"}
+
+
+_Group = tuple[str, int, bool]  # operator, version, and whether it is known that it needs that
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,9 @@ def too_new(described: Mapping[str, Any], target: tuple[str, str]) -> list[str]:
 
 def _where(need: Mapping[str, Any]) -> str:
     first = need["first"]
-    layer = first["layer"] or f"operator {first['op']} of subgraph {first['subgraph']}"
+    node, *fused = first["layer"].split(";")
+    layer = node or f"operator {first['op']} of subgraph {first['subgraph']}"
+    layer += ";…" if fused else ""
     return f"'{layer}'" + (f" and {need['count'] - 1} more" if need["count"] > 1 else "")
 
 
@@ -133,36 +138,14 @@ def _describe(
     as_it_is: bool,
 ) -> dict[str, Any]:
     """`as_it_is`: the file as it is, else the file with `wrong` set right."""
-    groups: dict[tuple[str, int], list[_Use]] = {}
-    unknown = set()
+    groups: dict[_Group, list[_Use]] = {}
     for use in uses:
-        name, written = use.op.name, use.op.version
-        version = written if use.version is None else use.version
-        groups.setdefault((name, version), []).append(use)
-        if use.version is None:
-            unknown.add((name, version))
-    # A version above the largest need: a runtime looks it up all the same.
-    largest = {(name, use.op.version): 0 for (name, _), its in groups.items() for use in its}
-    for (name, version), its in groups.items():
-        for use in its:
-            largest[name, use.op.version] = max(largest[name, use.op.version], version)
-    asked = {
-        (name, written)
-        for (name, written), version in largest.items()
-        if written > version and (as_it_is or (name, written) not in wrong)
-    }
-    for name, written in sorted(asked - groups.keys()):
-        why = f"the file asks for it, though it needs only version {largest[name, written]}"
-        groups[name, written] = [
-            _Use(use.graph, use.op, written, why)
-            for use in uses
-            if (use.op.name, use.op.version) == (name, written)
-        ]
-    unknown |= {pair for pair in groups if first_runtime(*pair) is None}
-    needs = [
-        _need(name, version, its, (name, version) in unknown)
-        for (name, version), its in sorted(groups.items())
-    ]
+        version = use.op.version if use.version is None else use.version
+        groups.setdefault((use.op.name, version, use.version is not None), []).append(use)
+    for use in _asked_in_vain(uses, {} if as_it_is else wrong):
+        groups.setdefault((use.op.name, use.op.version, True), []).append(use)
+    unknown = {(n, v) for n, v, told in groups if not told or first_runtime(n, v) is None}
+    needs = [_need(group, its) for group, its in sorted(groups.items())]
     needs.sort(key=lambda need: parse(need["since"]) if need["since"] else (10**6,), reverse=True)
     return {
         "min_runtime": {
@@ -178,16 +161,35 @@ def _describe(
     }
 
 
-def _need(name: str, version: int, uses: list[_Use], unknown: bool) -> dict[str, Any]:
+def _asked_in_vain(uses: list[_Use], put_right: Collection[tuple[str, int]]) -> list[_Use]:
+    """Operations that share an operator code with a version above the need of all of them: a
+    runtime looks it up all the same. Not those of codes that are put right."""
+    largest: dict[tuple[str, int], int] = {}
+    for use in uses:
+        name, written = use.op.name, use.op.version
+        needs = written if use.version is None else use.version
+        largest[name, written] = max(largest.get((name, written), 0), needs)
+    return [
+        replace(
+            use,
+            version=use.op.version,
+            why=f"the file asks for it and needs only version {largest[code]}",
+        )
+        for use in uses
+        if (code := (use.op.name, use.op.version)) not in put_right and code[1] > largest[code]
+    ]
+
+
+def _need(group: _Group, uses: list[_Use]) -> dict[str, Any]:
+    name, version, told = group
     first = uses[0]
     outputs = (first.graph.tensors[i].name for i in first.op.outputs if i >= 0)
     return {
         "op": name,
         "version": version,
-        "since": None if unknown else first_runtime(name, version, TENSORFLOW),
+        "since": first_runtime(name, version, TENSORFLOW) if told else None,
         "count": len(uses),
-        # Of several operations, one that cannot be told says so.
-        "why": next((use.why for use in uses if use.version is None), first.why),
+        "why": first.why,
         "first": {
             "subgraph": first.graph.index,
             "op": first.op.index,
@@ -196,8 +198,8 @@ def _need(name: str, version: int, uses: list[_Use], unknown: bool) -> dict[str,
     }
 
 
-def _minimum(pairs: Mapping[tuple[str, int], Any], numbering: str) -> str | None:
-    releases = [first_runtime(name, version, numbering) for name, version in pairs]
+def _minimum(groups: Collection[_Group], numbering: str) -> str | None:
+    releases = [first_runtime(name, version, numbering) for name, version, _ in groups]
     known = [release for release in releases if release is not None]
     return newest(known) if known else None
 
