@@ -52,9 +52,10 @@ COUNTED = ("params", "macs")  # the other budgets are bytes
 
 def amount(value: int) -> str:
     """A count: whole up to 9,999, then three digits of it with K, M or G."""
+    rounded = float(f"{value:.3g}")
     for unit, factor in (("G", 10**9), ("M", 10**6), ("K", 10**3)):
-        if value >= 10_000 and value >= factor:
-            return f"{float(f'{value:.3g}') / factor:g}{unit}"
+        if value >= 10_000 and rounded >= factor:
+            return f"{rounded / factor:g}{unit}"
     return f"{value:,}"
 
 
