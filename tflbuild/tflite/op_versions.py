@@ -100,7 +100,13 @@ _NAMES = {0: "input", 1: "second input", 2: "third input", 3: "fourth input"}
 def _in(types: str, slot: int = 0, name: str = "") -> _Test:
     """Input `slot` has one of these types (a word each)."""
     wanted, called = types.split(), name or _NAMES[slot]
-    return _Test(lambda s: s.type_in(slot) in wanted, lambda s: f"{s.type_in(slot)} {called}")
+
+    def text(s: _Seen) -> str:
+        if s.type_in(slot) == "int16" and not name and _has_scale(s.input(slot)):
+            return "int16 activations"
+        return f"{s.type_in(slot)} {called}"
+
+    return _Test(lambda s: s.type_in(slot) in wanted, text)
 
 
 def _out(types: str, slot: int = 0) -> _Test:
@@ -450,7 +456,7 @@ RULES: dict[str, tuple[_Rule, ...]] = {
     ),
     "SPLIT": (  # its first input is the axis
         (5, _in(_FLOAT8, 1, "input")),
-        (4, _in("int16", 1, "input")),
+        (4, _in("int16", 1)),
         (3, _in("int32", 1, "input")),
         (2, _in("int8", 1, "input")),
     ),

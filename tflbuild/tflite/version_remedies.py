@@ -6,6 +6,8 @@ of the manifest (docs/MANIFEST.md); `tests/convert/test_convert_versions.py` tri
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from .runtime_versions import Version, first_runtime, parse
 
 Pair = tuple[str, int]
@@ -14,24 +16,29 @@ _Way = tuple[str, Pair]  # what to write or do, and the operator version that co
 _PER_TENSOR = "per_channel: false (quantizer: ai-edge: granularity: tensorwise)"
 _DENSE_PER_TENSOR = (
     "converter: {experimental_disable_per_channel_quantization_for_dense_layers: true}"
-    " (quantizer: ai-edge: granularity: tensorwise)"
+    " (quantizer: ai-edge: a rule {op: FULLY_CONNECTED, quantize: dynamic_range,"
+    " granularity: tensorwise})"
 )
 _FLOAT_WEIGHTS = "quantize: float16 or none, whose operators are float"
 _INT8 = "quantize: int8"
 _STATE = "give the state to the model as an input and take it back as an output"
 
+# Not per_channel: false: with float activations the kernels up to LiteRT 2.3 read a scale for each
+# channel where there is one, and give garbage.
+_NO_HYBRID_DEPTHWISE: tuple[_Way, ...] = (
+    (_INT8, ("DEPTHWISE_CONV_2D", 3)),
+    (_FLOAT_WEIGHTS, ("DEPTHWISE_CONV_2D", 1)),
+)
 WAYS: dict[Pair, tuple[_Way, ...]] = {
     ("BATCH_MATMUL", 4): ((_INT8, ("BATCH_MATMUL", 2)), (_FLOAT_WEIGHTS, ("BATCH_MATMUL", 1))),
-    ("CONV_2D", 5): ((_PER_TENSOR, ("CONV_2D", 2)), (_INT8, ("CONV_2D", 3))),
+    ("CONV_2D", 5): (
+        (_PER_TENSOR, ("CONV_2D", 2)),
+        (_INT8, ("CONV_2D", 3)),
+        (_FLOAT_WEIGHTS, ("CONV_2D", 1)),
+    ),
     ("CONV_2D", 6): (("split the input and convolve each group on its own", ("CONV_2D", 3)),),
-    ("DEPTHWISE_CONV_2D", 4): (
-        (_INT8, ("DEPTHWISE_CONV_2D", 3)),
-        (_FLOAT_WEIGHTS, ("DEPTHWISE_CONV_2D", 1)),
-    ),
-    ("DEPTHWISE_CONV_2D", 6): (
-        (_PER_TENSOR, ("DEPTHWISE_CONV_2D", 4)),
-        (_INT8, ("DEPTHWISE_CONV_2D", 3)),
-    ),
+    ("DEPTHWISE_CONV_2D", 4): _NO_HYBRID_DEPTHWISE,
+    ("DEPTHWISE_CONV_2D", 6): _NO_HYBRID_DEPTHWISE,
     ("FULLY_CONNECTED", 9): (
         (_INT8, ("FULLY_CONNECTED", 4)),
         (_FLOAT_WEIGHTS, ("FULLY_CONNECTED", 1)),
@@ -44,11 +51,6 @@ WAYS: dict[Pair, tuple[_Way, ...]] = {
     ("ASSIGN_VARIABLE", 1): ((_STATE, ("ADD", 1)),),
     ("READ_VARIABLE", 1): ((_STATE, ("ADD", 1)),),
     ("VAR_HANDLE", 1): ((_STATE, ("ADD", 1)),),
-    ("STRIDED_SLICE", 6): (
-        ("tf.expand_dims or tf.reshape for tf.newaxis, slices without ...", ("RESHAPE", 1)),
-    ),
-    ("GELU", 1): (("write it with tf.tanh and products", ("TANH", 1)),),
-    ("GELU", 2): (("write it with tf.tanh and products", ("TANH", 2)),),
 }
 # int16 activations have int8 ones for an alternative: the version that the operator has with them.
 _INT16 = {
@@ -63,17 +65,28 @@ _INT16 = {
 _SMALL = ("int4", "int2", "uint4")
 
 
-def remedy(op: str, version: int, why: str, numbering: str, limit: Version) -> str:
-    """The first way that leads to what a runtime of version `limit` has, "" where none is known.
+def remedy(
+    op: str,
+    version: int,
+    why: str,
+    others: Collection[Pair],
+    target: tuple[str, Version],
+) -> str:
+    """The first way that leads to what the target's runtime has, "" where none is known.
 
-    `why` is the reason that `op_versions.needed` gives.
+    `why` is the reason that `op_versions.needed` gives, `others` all that the file has, `target`
+    the numbering and the version of the oldest runtime.
     """
+    numbering, limit = target
+    depthwise = any(("DEPTHWISE_CONV_2D", hybrid) in others for hybrid in (4, 6))
     ways = list(WAYS.get((op, version), ()))
-    if "int16" in why and op in _INT16:
+    if op in _INT16 and ("int16 activations" in why or op == "QUANTIZE"):
         ways.append((_INT8, (op, _INT16[op])))
     if why.startswith(_SMALL):
         ways.append(("weights of 8 bits (weights: int8)", (op, 1)))
     for text, pair in ways:
+        if text == _PER_TENSOR and depthwise:
+            continue
         since = first_runtime(*pair, numbering=numbering)
         if since is not None and parse(since) <= limit:
             return text

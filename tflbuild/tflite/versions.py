@@ -97,6 +97,7 @@ def too_new(described: Mapping[str, Any], target: tuple[str, str]) -> list[str]:
     numbering, oldest = target
     limit = parse(oldest)
     found = []
+    others = {(need["op"], need["version"]) for need in described["needs"]}
     for need in described["needs"]:
         since = need["since"] and first_runtime(need["op"], need["version"], numbering)
         if since is not None and parse(since) <= limit:
@@ -106,8 +107,8 @@ def too_new(described: Mapping[str, Any], target: tuple[str, str]) -> list[str]:
         line += (
             f"since {_TITLES[numbering]} {since}" if since else "which runtime has it is unknown"
         )
-        if way := remedy(need["op"], need["version"], need["why"], numbering, limit):
-            line += f"; instead: {way}"
+        way = remedy(need["op"], need["version"], need["why"], others, (numbering, limit))
+        line += f"; instead: {way}" if way else ""
         found.append(line)
     return found
 
