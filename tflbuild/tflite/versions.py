@@ -46,7 +46,8 @@ def describe(model: TfliteModel) -> dict[str, Any]:
 
     Never raises for what `read_model` accepts. Custom and select operators have no versions.
     """
-    return _describe(model, _uses(model), corrections(model), as_it_is=True)
+    uses = _uses(model)
+    return _describe(model, uses, _corrections(uses), as_it_is=True)
 
 
 def corrections(model: TfliteModel) -> dict[tuple[str, int], int]:
@@ -56,9 +57,13 @@ def corrections(model: TfliteModel) -> dict[tuple[str, int], int]:
     What is not certain is not wrong: an operation whose version cannot be told, or one that no
     runtime is known to have, or a written version that the table of runtimes does not know.
     """
+    return _corrections(_uses(model))
+
+
+def _corrections(uses: list[_Use]) -> dict[tuple[str, int], int]:
     largest: dict[tuple[str, int], int] = {}
     uncertain = set()
-    for use in _uses(model):
+    for use in uses:
         code = use.op.name, use.op.version
         largest[code] = max(largest.get(code, 0), use.version or 0)
         if use.version is None or first_runtime(use.op.name, use.version) is None:
@@ -77,7 +82,8 @@ def metadata_value(model: TfliteModel) -> bytes | None:
     None: leave it as it is, which is where something is unknown, unless what is known asks for
     more than the file says.
     """
-    described = _describe(model, _uses(model), corrections(model), as_it_is=False)
+    uses = _uses(model)
+    described = _describe(model, uses, _corrections(uses), as_it_is=False)
     known = [need["since"] for need in described["needs"] if need["since"]]
     least = newest(known) if known else ""
     if described["unknown"] and not _older(described["written"], least):
