@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from version_cases import CASES
 
+from tflbuild.stages.lower_file import version_warnings
 from tflbuild.tflite import runtime_versions
 from tflbuild.tflite.op_versions import RULES, needed
 from tflbuild.tflite.read import InvalidModel, read_metadata, read_model
@@ -348,6 +349,14 @@ def test_minimum_of_a_file_with_unknown_operators(written: bytes, kept: bool) ->
         maker.metadata("min_runtime_version", written)
     value = metadata_value(read_model(maker.pack()))
     assert value == (None if kept else b"1.14.0".ljust(16, b"\0"))
+
+
+def test_an_adopted_file_is_told_of() -> None:
+    assert version_warnings(read_model(quantized().pack())) == [
+        "operators had versions that are not what they need, put right in what is released:"
+        " FULLY_CONNECTED 1 to 4; the file needs TensorFlow 1.14.0 or LiteRT 1.0.0"
+    ]
+    assert version_warnings(read_model(single("ADD", "float32 float32").pack())) == []
 
 
 def test_files_without_builtin_operators() -> None:
