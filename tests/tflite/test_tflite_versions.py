@@ -135,6 +135,15 @@ def test_young_types_are_unknown_where_no_rule_is_about_them() -> None:
         assert f": {why}; which runtime has it is unknown" in line
 
 
+def test_operators_of_a_newer_schema_are_unknown() -> None:
+    maker = single("ADD", "float32 float32", 2)
+    maker.model.operatorCodes[0].builtinCode = 9999
+    found = describe(read_model(maker.pack()))
+    assert found["unknown"] == [{"op": "UNKNOWN_BUILTIN_9999", "version": 2}]
+    assert found["wrong"] == []
+    assert "newer than the schema" in found["needs"][0]["why"]
+
+
 def codes_only(pairs: list[tuple[str, int]]) -> bytes:
     """A file that names operators and uses none: a runtime looks them up all the same."""
     maker = make.Maker()

@@ -27,6 +27,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ai_edge_litert import schema_py_generated as schema
+
 from .flat import InvalidModel
 from .model import Op, Subgraph, Tensor
 
@@ -94,6 +96,7 @@ def _check(holds: Callable[[_Seen], bool], text: str) -> _Test:
     return _Test(holds, lambda _: text)
 
 
+_NAMED = frozenset(vars(schema.BuiltinOperator))  # by the schema that `read` has
 _NAMES = {0: "input", 1: "second input", 2: "third input", 3: "fourth input"}
 
 
@@ -531,6 +534,8 @@ def needed(op: Op, graph: Subgraph) -> Need:
     """
     if op.kind != "builtin":
         return Need(op.version)
+    if op.name not in _NAMED:
+        return Need(None, "an operator that is newer than the schema at hand")
     rules = RULES.get(op.name, ())
     try:
         seen = _Seen(op, graph, op.options if rules else {})
