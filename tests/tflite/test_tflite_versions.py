@@ -315,6 +315,7 @@ def test_released_files_are_right() -> None:
         ("CONV_2D", "int8/4 int8/4 int32", 1, 3, "1.14.0"),
         # What the table of runtimes does not know stays, on either side.
         ("ADD", "float32 float32", 99, 99, None),
+        ("DEQUANTIZE", "int8*1 -> float32", 4, 4, "2.2.0"),  # in the table, and no rule gives it
         ("LSTM", "int16 - int8", 1, 1, None),
         ("LSTM", "int16 - int8", 5, 5, None),
         ("STABLEHLO_CBRT", "float32", 1, 1, None),
@@ -329,9 +330,9 @@ def test_what_is_put_right(
     assert corrections(model) == wrong
     before = describe(model)
     assert [(w["op"], w["written"]) for w in before["wrong"]] == list(wrong)
-    if written > right:
+    if written > right or name == "DEQUANTIZE":
         assert before["min_runtime"]["tensorflow"] == first_runtime(name, written)
-        assert "the file asks for it and needs only version 1" in before["needs"][0]["why"]
+        assert "the file asks for it and needs only version" in before["needs"][0]["why"]
     graph = maker.model.subgraphs[0]
     face = Interface(
         "s",

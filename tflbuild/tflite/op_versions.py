@@ -527,6 +527,11 @@ RULES: dict[str, tuple[_Rule, ...]] = {
 }  # fmt: skip
 
 
+def meant(name: str, version: int) -> bool:
+    """Whether it is known what this version of an operator is for; no rule gives QUANTIZE 6."""
+    return version == 1 or any(version == ours for ours, _ in RULES.get(name, ()))
+
+
 def needed(op: Op, graph: Subgraph) -> Need:
     """The version that this operation needs. Custom and select operators: as written.
 

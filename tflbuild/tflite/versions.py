@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .model import Op, Subgraph, TfliteModel
-from .op_versions import needed
+from .op_versions import meant, needed
 from .runtime_versions import NUMBERINGS, TENSORFLOW, first_runtime, newest, parse
 from .version_remedies import remedy
 
@@ -55,7 +55,7 @@ def corrections(model: TfliteModel) -> dict[tuple[str, int], int]:
 
     Operations that share an operator code have one version, the largest that one of them needs.
     What is not certain is not wrong: an operation whose version cannot be told, or one that no
-    runtime is known to have, or a written version that the table of runtimes does not know.
+    runtime is known to have, or a larger written version that no rule or runtime is known for.
     """
     return _corrections(_uses(model))
 
@@ -70,8 +70,10 @@ def _corrections(uses: list[_Use]) -> dict[tuple[str, int], int]:
             uncertain.add(code)
     found = {}
     for (name, written), right in largest.items():
-        newer = written > right and first_runtime(name, written) is None
-        if right != written and not newer and (name, written) not in uncertain:
+        known = first_runtime(name, written) is not None and meant(name, written)
+        if written > right and not known:
+            continue  # it may say something that no rule says
+        if right != written and (name, written) not in uncertain:
             found[name, written] = right
     return found
 
