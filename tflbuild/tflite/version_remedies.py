@@ -19,7 +19,8 @@ _DENSE_PER_TENSOR = (
     " (quantizer: ai-edge: a rule {op: FULLY_CONNECTED, quantize: dynamic_range,"
     " granularity: tensorwise})"
 )
-_FLOAT_WEIGHTS = "quantize: float16 or none, whose operators are float"
+_FLOAT16: _Way = ("quantize: float16", ("DEQUANTIZE", 3))
+_NONE = "quantize: none"
 _INT8 = "quantize: int8"
 _STATE = "give the state to the model as an input and take it back as an output"
 
@@ -27,26 +28,30 @@ _STATE = "give the state to the model as an input and take it back as an output"
 # channel where there is one, and give garbage.
 _NO_HYBRID_DEPTHWISE: tuple[_Way, ...] = (
     (_INT8, ("DEPTHWISE_CONV_2D", 3)),
-    (_FLOAT_WEIGHTS, ("DEPTHWISE_CONV_2D", 1)),
+    _FLOAT16,
+    (_NONE, ("DEPTHWISE_CONV_2D", 1)),
 )
 WAYS: dict[Pair, tuple[_Way, ...]] = {
-    ("BATCH_MATMUL", 4): ((_INT8, ("BATCH_MATMUL", 2)), (_FLOAT_WEIGHTS, ("BATCH_MATMUL", 1))),
+    ("BATCH_MATMUL", 4): ((_INT8, ("BATCH_MATMUL", 2)), _FLOAT16, (_NONE, ("BATCH_MATMUL", 1))),
     ("CONV_2D", 5): (
         (_PER_TENSOR, ("CONV_2D", 2)),
         (_INT8, ("CONV_2D", 3)),
-        (_FLOAT_WEIGHTS, ("CONV_2D", 1)),
+        _FLOAT16,
+        (_NONE, ("CONV_2D", 1)),
     ),
     ("CONV_2D", 6): (("split the input and convolve each group on its own", ("CONV_2D", 3)),),
     ("DEPTHWISE_CONV_2D", 4): _NO_HYBRID_DEPTHWISE,
     ("DEPTHWISE_CONV_2D", 6): _NO_HYBRID_DEPTHWISE,
     ("FULLY_CONNECTED", 9): (
         (_INT8, ("FULLY_CONNECTED", 4)),
-        (_FLOAT_WEIGHTS, ("FULLY_CONNECTED", 1)),
+        _FLOAT16,
+        (_NONE, ("FULLY_CONNECTED", 1)),
     ),
     ("FULLY_CONNECTED", 12): (
         (_DENSE_PER_TENSOR, ("FULLY_CONNECTED", 9)),
         (_INT8, ("FULLY_CONNECTED", 4)),
-        (_FLOAT_WEIGHTS, ("FULLY_CONNECTED", 1)),
+        _FLOAT16,
+        (_NONE, ("FULLY_CONNECTED", 1)),
     ),
     ("ASSIGN_VARIABLE", 1): ((_STATE, ("ADD", 1)),),
     ("READ_VARIABLE", 1): ((_STATE, ("ADD", 1)),),
