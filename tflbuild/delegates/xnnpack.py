@@ -1,0 +1,176 @@
+"""The XNNPACK delegate, which the interpreter applies by default on every CPU.
+
+`XNNPACK` says from the file what it takes and why not; `observed` asks the interpreter itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tflbuild.tflite.read import Op, Tensor, TfliteModel
+
+from .base import Refused, Scene, need
+from .xnnpack_rules import FLOATS_Q8, RULES, View, typed
+
+_SPARSE_TYPES = frozenset({"float16", "int8", "float32"})
+_NO_MEMORY = frozenset({"resource", "variant"})  # of these no memory can be seen
+_WEIGHT_READERS = frozenset({"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"})
+
+
+class _Walk:
+    """One pass over the operators, in the order in which they run.
+
+    Constants that are only unpacked (float16 and int8 weights, sparse weights) go with whoever
+    reads them: their operators are taken unless one that is not taken reads the result.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.why = [""] * len(scene.graph.ops)
+        self.unpackers: dict[int, int] = {}  # tensor → operator that unpacks it
+        self.halves: set[int] = set()
+        self.handles: dict[int, int] = {}  # resource tensor → VAR_HANDLE
+        self.values: dict[int, Tensor] = {}  # resource tensor → a tensor like its value
+
+    def run(self) -> Sequence[str]:
+        for at, op in enumerate(self.scene.graph.ops):
+            if self._unpacks(op):
+                self.unpackers[op.outputs[0]] = at
+                continue
+            try:
+                self._visit(at, op)
+            except Refused as refused:
+                self.why[at] = str(refused)
+                for index in op.inputs:
+                    if index in self.unpackers:
+                        self.why[self.unpackers[index]] = "the operator that reads it is not taken"
+        for resource, at in self.handles.items():
+            if resource in self.values:
+                self.why[at] = ""
+        return self.why
+
+    def _unpacks(self, op: Op) -> bool:
+        if op.name not in ("DEQUANTIZE", "DENSIFY") or len(op.inputs) != 1 or len(op.outputs) != 1:
+            return False
+        if op.inputs[0] < 0 or op.outputs[0] < 0:
+            return False
+        source, result = (self.scene.graph.tensors[i] for i in (op.inputs[0], op.outputs[0]))
+        if op.name == "DENSIFY":
+            packed = source.is_constant and source.sparse and source.dtype in _SPARSE_TYPES
+            return packed and source.dtype == result.dtype
+        static = source.is_constant or source.index in self.unpackers
+        known = source.dtype == "float16" or (source.dtype == "int8" and source.quantization)
+        if source.sparse or not static or not known or result.dtype != "float32":
+            return False
+        readers = self.scene.consumers.get(result.index, ())
+        as_weights = all(
+            reader.name in _WEIGHT_READERS and reader.inputs[0] != result.index
+            for reader in readers
+        )
+        if source.dtype == "float16" and as_weights:
+            self.halves.add(result.index)
+        return True
+
+    def _visit(self, at: int, op: Op) -> None:
+        if op.kind != "builtin":
+            raise Refused("a custom operator")
+        if op.name == "VAR_HANDLE":
+            need(op.outputs and op.outputs[0] >= 0, "an output is left out")
+            self.handles[op.outputs[0]] = at
+            raise Refused("no operator that XNNPACK takes uses its variable")
+        if op.name in ("READ_VARIABLE", "ASSIGN_VARIABLE"):
+            self._variable(op)
+            return
+        rule = RULES.get(op.name)
+        if rule is None:
+            raise Refused("XNNPACK has no such operator")
+        inputs, outputs = map(self.scene.spec, op.inputs), map(self.scene.spec, op.outputs)
+        rule(View(self.scene, op, tuple(inputs), tuple(outputs), self.unpackers, self.halves))
+
+    def _variable(self, op: Op) -> None:
+        reads = op.name == "READ_VARIABLE"
+        ends = (*op.inputs[:1], *op.outputs[:1]) if reads else op.inputs[:2]
+        need(len(ends) == 2 and min(ends) >= 0, "an input is left out")
+        resource, value = ends
+        spec = self.scene.spec(value)
+        assert spec is not None
+        need(not reads or spec.shape, "its variable has no known shape")
+        typed(spec, FLOATS_Q8, "its value")
+        need(resource in self.handles, "its variable comes from another subgraph")
+        first = self.values.setdefault(resource, spec.tensor)
+        same = (first.dtype, first.shape) == (spec.dtype, spec.shape)
+        need(same, "its variable changes shape or data type")
+
+
+class Xnnpack:
+    """The delegate as the interpreter of LiteRT applies it when nobody says otherwise."""
+
+    NAME = "xnnpack"
+    NOTE = (
+        "XNNPACK as built into LiteRT, with its default flags (int8 and uint8 on); an app that"
+        " turns it off, or an older runtime, takes less"
+    )
+    RUNS_IN_LOOPS = True
+
+    def refusals(self, scene: Scene) -> Sequence[str]:
+        return _Walk(scene).run()
+
+
+XNNPACK = Xnnpack()
+
+
+def observed(data: bytes, model: TfliteModel) -> dict[str, Any] | None:
+    """What the interpreter on this machine gives to XNNPACK, as JSON; None where it cannot be seen.
+
+    `ops`, `delegated`, `partitions` are those of the main subgraph, `left` the indexes of operators
+    that stay, `unseen` how many operators write no tensor that could tell.
+
+    A tensor inside a partition has no memory of its own, and one that a partition writes is among
+    the outputs of its DELEGATE operator: so an operator was taken when each of its outputs is one
+    of the two. Loads the file: call it in a child.
+
+    Args:
+        data: the file.
+        model: what `read_model` gave of it.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    graph = model.subgraphs[0]
+    try:
+        interpreter = Interpreter(model_content=data, num_threads=1)
+        interpreter.allocate_tensors()
+        nodes = interpreter._get_ops_details()
+    except (ValueError, RuntimeError):
+        return None
+    names = [node["op_name"] for node in nodes]
+    count = len(graph.ops)
+    pieces = nodes[count:]
+    if len(names) < count or any(name != "DELEGATE" for name in names[count:]):
+        return None  # the runtime rewrote the graph
+    written = {int(index) for piece in pieces for index in piece["outputs"]}
+
+    def stays(index: int) -> bool:
+        if index in written:
+            return False
+        try:
+            interpreter.tensor(index)()
+        except ValueError:
+            return False
+        return True
+
+    left, unseen = [], 0
+    for at, op in enumerate(graph.ops):
+        outputs = [i for i in op.outputs if i >= 0 and graph.tensors[i].dtype not in _NO_MEMORY]
+        if not pieces or any(map(stays, outputs)):
+            left.append(at)
+        elif not outputs:
+            unseen += 1
+    delegated = count - len(left) - unseen
+    return {
+        "ops": count,
+        "delegated": delegated,
+        "partitions": len(pieces),
+        "left": left,
+        "unseen": unseen,
+    }
