@@ -14,7 +14,6 @@ from .base import Refused, Scene, need
 from .xnnpack_rules import FLOATS_Q8, RULES, View, typed
 
 _SPARSE_TYPES = frozenset({"float16", "int8", "float32"})
-_NO_MEMORY = frozenset({"resource", "variant"})  # of these no memory can be seen
 _WEIGHT_READERS = frozenset({"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"})
 
 
@@ -123,54 +122,57 @@ XNNPACK = Xnnpack()
 def observed(data: bytes, model: TfliteModel) -> dict[str, Any] | None:
     """What the interpreter on this machine gives to XNNPACK, as JSON; None where it cannot be seen.
 
-    `ops`, `delegated`, `partitions` are those of the main subgraph, `left` the indexes of operators
-    that stay, `unseen` how many operators write no tensor that could tell.
-
-    A tensor inside a partition has no memory of its own, and one that a partition writes is among
-    the outputs of its DELEGATE operator: so an operator was taken when each of its outputs is one
-    of the two. Loads the file: call it in a child.
+    `ops`, `delegated` and `partitions` are those of the main subgraph; `left` lists the operators
+    that stay, by index. An interpreter that keeps all tensors makes one DELEGATE node of each
+    operator that is taken; one that does not says how many partitions there are. Loads the file
+    twice: call it in a child.
 
     Args:
         data: the file.
         model: what `read_model` gave of it.
     """
+    import warnings
+
     from ai_edge_litert.interpreter import Interpreter
 
-    graph = model.subgraphs[0]
-    try:
-        interpreter = Interpreter(model_content=data, num_threads=1)
+    ops = model.subgraphs[0].ops
+
+    def pieces(keep: bool) -> list[tuple[frozenset[int], frozenset[int]]]:
+        """Inputs and outputs of each DELEGATE node."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # "for debugging only": so it is
+            interpreter = Interpreter(
+                model_content=data, num_threads=1, experimental_preserve_all_tensors=keep
+            )
         interpreter.allocate_tensors()
         nodes = interpreter._get_ops_details()
+        names = [node["op_name"] for node in nodes]
+        if len(names) < len(ops) or any(name != "DELEGATE" for name in names[len(ops) :]):
+            raise RuntimeError("the runtime made other operators of these")
+        return [
+            (frozenset(map(int, node["inputs"])), frozenset(map(int, node["outputs"])))
+            for node in nodes[len(ops) :]
+        ]
+
+    try:
+        partitions, singles = len(pieces(False)), pieces(True)
     except (ValueError, RuntimeError):
         return None
-    names = [node["op_name"] for node in nodes]
-    count = len(graph.ops)
-    pieces = nodes[count:]
-    if len(names) < count or any(name != "DELEGATE" for name in names[count:]):
-        return None  # the runtime rewrote the graph
-    written = {int(index) for piece in pieces for index in piece["outputs"]}
-
-    def stays(index: int) -> bool:
-        if index in written:
-            return False
-        try:
-            interpreter.tensor(index)()
-        except ValueError:
-            return False
-        return True
-
-    left, unseen = [], 0
-    for at, op in enumerate(graph.ops):
-        outputs = [i for i in op.outputs if i >= 0 and graph.tensors[i].dtype not in _NO_MEMORY]
-        if not pieces or any(map(stays, outputs)):
-            left.append(at)
-        elif not outputs:
-            unseen += 1
-    delegated = count - len(left) - unseen
+    written = {index for _, outputs in singles for index in outputs}
+    silent = [inputs for inputs, outputs in singles if not outputs]  # nobody reads their output
+    left = []
+    for op in ops:
+        read = frozenset(index for index in op.inputs if index >= 0)
+        if written.intersection(op.outputs):
+            continue
+        match = next((inputs for inputs in silent if inputs <= read), None)
+        if match is None:
+            left.append(op.index)
+        else:
+            silent.remove(match)
     return {
-        "ops": count,
-        "delegated": delegated,
-        "partitions": len(pieces),
+        "ops": len(ops),
+        "delegated": len(singles),
+        "partitions": partitions,
         "left": left,
-        "unseen": unseen,
     }

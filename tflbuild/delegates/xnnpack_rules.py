@@ -3,7 +3,7 @@
 Rules: the checks of `VisitNode` and what it calls in
 `tflite/delegates/xnnpack/xnnpack_delegate.cc` (LiteRT, 2026-08), with the flags of a default build
 (`BUILD` beside it): int8 and uint8 on, dynamically quantized operators on, variables on, fully
-connected with weights that are computed on (float32 only). Confirmed on ai-edge-litert 2.3.0.
+connected with weights that the model computes off. Confirmed on ai-edge-litert 2.3.0.
 """
 
 from __future__ import annotations
@@ -325,17 +325,11 @@ def fully_connected(view: View) -> None:
     source, filters, result = view.input(0), view.input(1), view.output()
     typed(source, FLOATS_Q8, "its input")
     shaped(filters, 2, 2, "its weights")
-    if filters.dtype != "float32":  # float32 weights may be computed by the model
-        _fully_connected_weights(filters)
-        view.static(filters, "weight tensor", unpacked=True)
+    _fully_connected_weights(filters)
+    view.static(filters, "weight tensor", unpacked=True)
     if len(view.ins) > 2 and (added := view.ins[2]) is not None:
-        if added.dtype != "float32":
-            need(added.elements == filters.shape[0], "its bias has another size than its output")
-            bias(view, added, filters)
-        else:
-            halves = filters.tensor.index in view.halves or filters.dtype != "float32"
-            same = halves or added.tensor.index not in view.halves
-            need(same, "its weights and its bias have different float types")
+        need(added.elements == filters.shape[0], "its bias has another size than its output")
+        bias(view, added, filters)
     typed(result, FLOATS_Q8, "its output")
     small = filters.dtype in ("int8", "int4", "int2")
     dynamic = source.dtype in FLOATS and small
