@@ -12,6 +12,6 @@ from .gpu import GPU
 from .judge import judge
 from .xnnpack import XNNPACK, observed
 
-DELEGATES: dict[str, Delegate] = {"gpu": GPU, "xnnpack": XNNPACK}
-
 __all__ = ["DELEGATES", "Delegate", "coverage", "judge", "observed"]
+
+DELEGATES: dict[str, Delegate] = {"gpu": GPU, "xnnpack": XNNPACK}

@@ -22,12 +22,18 @@ class Delegate(Protocol):
     """One delegate.
 
     `NAME` is the key under `accelerator`; `NOTE` says in a line what the figures describe.
-    `RUNS_IN_LOOPS`: whether operators inside WHILE and IF count as taken too.
+    `RUNS_IN_LOOPS`: whether operators inside WHILE and IF count as taken too. `PARTITIONS`: how
+    many partitions it takes, the largest first, in an app that sets nothing; None: all.
     """
 
     NAME: str
     NOTE: str
     RUNS_IN_LOOPS: bool
+    PARTITIONS: int | None
+
+    def blocked(self, scene: Scene) -> tuple[int, str] | None:
+        """Why the delegate is not applied to the subgraph at all, with the tensor that it is due
+        to; None where it is applied. Raises nothing."""
 
     def refusals(self, scene: Scene) -> Sequence[str]:
         """For each operator of the subgraph "" when the delegate takes it, else why not.
@@ -70,6 +76,12 @@ class Scene:
     def __init__(self, model: TfliteModel, graph: Subgraph, data: bytes | None) -> None:
         self.model, self.graph = model, graph
         self._data = memoryview(data) if data is not None else None
+
+    def other(self, index: int) -> Scene:
+        """Another subgraph of the same file."""
+        scene = Scene(self.model, self.model.subgraphs[index], None)
+        scene._data = self._data
+        return scene
 
     @cached_property
     def consumers(self) -> Mapping[int, tuple[Op, ...]]:

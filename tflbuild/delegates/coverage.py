@@ -28,9 +28,12 @@ def coverage(
     """What a delegate takes of a subgraph, as JSON.
 
     `ops`, `delegated`: operators; `share_ops`, `share_macs`: from 0 to 1, the second None for a
-    model without MACs. `partitions`: how many pieces the delegate gets; `pieces` lists the largest
-    of them by operators. `breaks`: one entry for each operator and reason, the most frequent
-    first, with the index and the output tensor of the first such operator.
+    model without MACs. `partitions`: how many pieces the graph falls into; `pieces` lists the
+    largest of them by operators; `by_default` has the shares of those that the delegate takes in
+    an app that sets no options. `breaks`: one entry for each operator and reason, the most
+    frequent first, with the index and the output tensor of the first such operator. `pinned`:
+    what would be taken at least with a batch of 1, where an open batch alone blocks the delegate,
+    else None.
 
     Args:
         model: what `read_model` gave.
@@ -40,23 +43,67 @@ def coverage(
     """
     scene = Scene(model, model.subgraphs[subgraph], data)
     why = list(delegate.refusals(scene))
-    taken, unreached = partitions(scene.graph, [not reason for reason in why])
-    for index in unreached:
-        why[index] = why[index] or _UNREACHED
-    ops = len(scene.graph.ops)
-    delegated = sum(map(len, taken))
-    costs = _Costs(model, delegate, data)
-    total, inside = costs.of(scene.graph, why)
+    block = delegate.blocked(scene)
+    report = _report(scene, delegate, [block[1]] * len(why) if block else why)
+    if block:
+        index, reason = block
+        report["breaks"] = [_blocking(scene, index, reason)]
+        if _pinnable(scene):
+            report["pinned"] = _brief(_report(scene, delegate, why))
+    return {**report, "note": delegate.NOTE}
+
+
+def _report(scene: Scene, delegate: Delegate, why: list[str]) -> dict[str, Any]:
+    graph = scene.graph
+    taken, unreached = partitions(graph, [not reason for reason in why])
+    for at in unreached:
+        why[at] = why[at] or _UNREACHED
+    total, inside = _Costs(scene, delegate).of(graph, why)
+    pieces = [(len(piece), sum(_macs(graph, graph.ops[at]) for at in piece)) for piece in taken]
+    pieces.sort(key=lambda piece: -piece[0])
+    ops, delegated = len(graph.ops), sum(piece[0] for piece in pieces)
+    kept = pieces[: delegate.PARTITIONS] if delegate.PARTITIONS is not None else pieces
+    if len(kept) < len(pieces):
+        default = _shares(sum(p[0] for p in kept), ops, sum(p[1] for p in kept), total)
+    else:
+        default = _shares(delegated, ops, inside, total)
     return {
         "ops": ops,
         "delegated": delegated,
-        "share_ops": _share(delegated, ops),
-        "share_macs": _share(inside, total) if total else None,
-        "partitions": len(taken),
-        "pieces": _pieces(scene.graph, taken, total),
+        **_shares(delegated, ops, inside, total),
+        "partitions": len(pieces),
+        "by_default": default,
+        "pieces": [{"ops": p[0], **_shares(p[0], ops, p[1], total)} for p in pieces[:_MAX_LISTED]],
         "breaks": _breaks(scene, why),
-        "note": delegate.NOTE,
+        "pinned": None,
     }
+
+
+def _brief(report: dict[str, Any]) -> dict[str, Any]:
+    return {key: report[key] for key in ("delegated", "share_ops", "share_macs", "partitions")}
+
+
+def _blocking(scene: Scene, index: int, reason: str) -> dict[str, Any]:
+    """One entry for all operators, at the first that uses the tensor."""
+    ops = scene.graph.ops
+    users = (op for op in ops if index in op.inputs or index in op.outputs)
+    first = next(users, None)
+    return {
+        "op": first.name if first else "",
+        "count": len(ops),
+        "index": first.index if first else 0,
+        "layer": scene.graph.tensors[index].name,
+        "why": reason,
+    }
+
+
+def _pinnable(scene: Scene) -> bool:
+    """Whether pinning the batch would do: then the shapes in the file are those of a batch of 1."""
+    inputs = [scene.graph.tensors[index] for index in scene.graph.inputs]
+    free = [tensor for tensor in inputs if -1 in tensor.shape_signature]
+    return bool(free) and not any(
+        -1 in tensor.shape_signature[1:] or -1 in tensor.shape for tensor in free
+    )
 
 
 def partitions(graph: Subgraph, taken: Sequence[bool]) -> tuple[list[list[int]], list[int]]:
@@ -115,8 +162,8 @@ def _side_effect(graph: Subgraph, op: Op) -> bool:
 class _Costs:
     """MACs of a subgraph and all that it runs, and how many of them the delegate computes."""
 
-    def __init__(self, model: TfliteModel, delegate: Delegate, data: bytes | None) -> None:
-        self._model, self._delegate, self._data = model, delegate, data
+    def __init__(self, scene: Scene, delegate: Delegate) -> None:
+        self._scene, self._delegate = scene, delegate
         self._known: dict[int, tuple[int, int]] = {}
 
     def of(self, graph: Subgraph, why: Sequence[str]) -> tuple[int, int]:
@@ -135,10 +182,11 @@ class _Costs:
 
     def _inner(self, index: int) -> tuple[int, int]:
         if index not in self._known:
-            graph = self._model.subgraphs[index]
+            inner = self._scene.other(index)
+            graph = inner.graph
             why: Sequence[str] = ["inside"] * len(graph.ops)
-            if self._delegate.RUNS_IN_LOOPS:
-                why = self._delegate.refusals(Scene(self._model, graph, self._data))
+            if self._delegate.RUNS_IN_LOOPS and not self._delegate.blocked(inner):
+                why = self._delegate.refusals(inner)
             self._known[index] = self.of(graph, why)
         return self._known[index]
 
@@ -158,21 +206,23 @@ def _share(part: int, whole: int) -> float:
     return min(max(round(part / whole, 4), 0.0001 if part else 0.0), 0.9999)
 
 
-def _pieces(graph: Subgraph, taken: list[list[int]], total: int) -> list[dict[str, Any]]:
-    largest = sorted(taken, key=len, reverse=True)[:_MAX_LISTED]
-    found = []
-    for members in largest:
-        macs = sum(_macs(graph, graph.ops[at]) for at in members)
-        found.append(
-            {"ops": len(members), "share_macs": _share(macs, total) if total else None}
-        )
-    return found
+def _shares(ops: int, all_ops: int, macs: int, all_macs: int) -> dict[str, float | None]:
+    return {
+        "share_ops": _share(ops, all_ops),
+        "share_macs": _share(macs, all_macs) if all_macs else None,
+    }
 
 
 def _breaks(scene: Scene, why: Sequence[str]) -> list[dict[str, Any]]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for at, (op, reason) in enumerate(zip(scene.graph.ops, why, strict=True)):
         if reason:
-            first = {"op": op.name, "count": 0, "index": at, "layer": scene.layer(op), "why": reason}
+            first = {
+                "op": op.name,
+                "count": 0,
+                "index": at,
+                "layer": scene.layer(op),
+                "why": reason,
+            }
             found.setdefault((op.name, reason), first)["count"] += 1
     return sorted(found.values(), key=lambda entry: (-entry["count"], entry["index"]))

@@ -111,6 +111,10 @@ class Xnnpack:
         " turns it off, or an older runtime, takes less"
     )
     RUNS_IN_LOOPS = True
+    PARTITIONS: int | None = None
+
+    def blocked(self, scene: Scene) -> None:
+        """It is always applied: shapes may change while the model runs."""
 
     def refusals(self, scene: Scene) -> Sequence[str]:
         return _Walk(scene).run()

@@ -211,7 +211,9 @@ def quantize(view: View) -> None:
         return
     need(source.dtype == result.dtype, f"it changes {source.dtype} to {result.dtype}")
     need(datatype(source) and datatype(result), "a tensor has a bad scale or zero point")
-    need(1 / 256 <= _ratio(scale_of(source), scale_of(result)) <= 128, "its scales are too far apart")
+    need(
+        1 / 256 <= _ratio(scale_of(source), scale_of(result)) <= 128, "its scales are too far apart"
+    )
 
 
 def datatype(spec: Spec) -> str:
@@ -252,7 +254,10 @@ def arithmetic(view: View) -> None:
         if view.op.name == "MUL":
             ratios, low = [_ratio(_f32(scale_of(one) * scale_of(other)), scale_of(result))], 2**-16
         else:
-            ratios, low = [_ratio(scale_of(spec), scale_of(result)) for spec in (one, other)], 2**-10
+            ratios, low = (
+                [_ratio(scale_of(spec), scale_of(result)) for spec in (one, other)],
+                2**-10,
+            )
         need(all(low <= ratio < 256 for ratio in ratios), "its scales are too far apart")
     activation(view)
 
@@ -349,7 +354,10 @@ def _fully_connected_weights(filters: Spec) -> None:
     if filters.dtype in ("int8", "int4", "int2"):
         found = filters.tensor.quantization
         if found and found.scale:
-            need(len(found.scale) == 1 or found.axis == 0, "its weights have scales along another axis")
+            need(
+                len(found.scale) == 1 or found.axis == 0,
+                "its weights have scales along another axis",
+            )
             if filters.dtype == "int2":
                 need(len(found.scale) == filters.shape[0], "int2 weights need a scale for each row")
     else:
