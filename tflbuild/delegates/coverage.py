@@ -31,9 +31,9 @@ def coverage(
     model without MACs. `partitions`: how many pieces the graph falls into; `pieces` lists the
     largest of them by operators; `by_default` has the shares of those that the delegate takes in
     an app that sets no options. `breaks`: one entry for each operator and reason, the most
-    frequent first, with the index and the output tensor of the first such operator. `pinned`:
-    what would be taken at least with a batch of 1, where an open batch alone blocks the delegate,
-    else None.
+    frequent first, with the index and the output tensor of the first such operator. `blocked`: why
+    the delegate takes nothing at all, else None; `pinned`: what it would take at least with a batch
+    of 1, where an open batch alone blocks it, else None.
 
     Args:
         model: what `read_model` gave.
@@ -47,6 +47,7 @@ def coverage(
     report = _report(scene, delegate, [block[1]] * len(why) if block else why)
     if block:
         index, reason = block
+        report["blocked"] = reason
         report["breaks"] = [_blocking(scene, index, reason)]
         if _pinnable(scene):
             report["pinned"] = _brief(_report(scene, delegate, why))
@@ -75,6 +76,7 @@ def _report(scene: Scene, delegate: Delegate, why: list[str]) -> dict[str, Any]:
         "by_default": default,
         "pieces": [{"ops": p[0], **_shares(p[0], ops, p[1], total)} for p in pieces[:_MAX_LISTED]],
         "breaks": _breaks(scene, why),
+        "blocked": None,
         "pinned": None,
     }
 

@@ -169,12 +169,19 @@ def depthwise(view: View) -> None:
 
 
 def broadcast(view: View) -> None:
-    """Shapes of different lengths, both above 1, must broadcast."""
+    """Operands of different ranks, both above 1: only 3 or 2 dimensions onto 4, in few ways
+    (`kStandard`; more is for other backends)."""
     one, other = view.input(0).shape, view.input(1).shape
-    if len(one) > 1 and len(other) > 1 and len(one) != len(other):
-        pairs = zip(reversed(one), reversed(other), strict=False)
-        if not all(a == b or 1 in (a, b) for a, b in pairs):
-            raise Refused(f"{shape_text(one)} with {shape_text(other)} is no broadcast it knows")
+    long, short = (one, other) if len(one) >= len(other) else (other, one)
+    if len(short) <= 1 or len(long) == len(short):
+        return
+    batch_of_one = len(long) == 4 and long[0] == 1
+    known = (
+        (batch_of_one and len(short) == 3)
+        or (batch_of_one and short == (1, 1))
+        or (len(long) == 4 and len(short) == 2 and (long[0], long[3]) == short)
+    )
+    need(known, f"it does not broadcast {shape_text(short)} to {shape_text(long)}")
 
 
 def two_operands(view: View) -> None:

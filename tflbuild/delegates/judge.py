@@ -34,6 +34,9 @@ def judge(coverage: Mapping[str, Any], accelerator: Limits) -> list[str]:
         coverage: what `coverage()` gave.
         accelerator: the limits.
     """
+    if coverage["blocked"]:
+        why = f"{coverage['blocked']}{_pinned(coverage)}"
+        return [f"{accelerator.name} takes nothing of the model: {why}"]
     least = {"macs": accelerator.min_macs, "ops": accelerator.min_ops}
     most = accelerator.max_partitions
     if most is None and set(least.values()) == {None}:
@@ -46,7 +49,7 @@ def judge(coverage: Mapping[str, Any], accelerator: Limits) -> list[str]:
             continue
         text = (
             f"{name} takes {_percent(share)} of the {_WHAT[kind]}"
-            f" (min_{kind} {_percent(limit)}): {breaks}{_pinned(coverage)}"
+            f" (min_{kind} {_percent(limit)}): {breaks}"
         )
         if (whole := coverage[f"share_{kind}"]) >= limit:
             text += (
@@ -68,7 +71,7 @@ def _everything(coverage: Mapping[str, Any], name: str) -> list[str]:
     if delegated == ops and pieces <= 1:
         return []
     if not delegated:
-        return [f"{name} takes none of the {ops} operators: {breaks}{_pinned(coverage)}"]
+        return [f"{name} takes none of the {ops} operators: {breaks}"]
     kind = "ops" if coverage["share_macs"] in (None, 1.0) else "macs"
     share = coverage[f"share_{kind}"]
     accepted = [f"min_{kind}: {int(share * 100 + 1e-9) / 100:g}"] if share < 1.0 else []
