@@ -61,11 +61,13 @@ class View:
         return found
 
     def counts(self, inputs: tuple[int, int], outputs: tuple[int, int] = (1, 1)) -> None:
-        """How many inputs and outputs there may be."""
-        low, high = inputs
-        need(low <= len(self.ins) <= high, f"it has {len(self.ins)} inputs, at most {high} work")
-        low, high = outputs
-        need(low <= len(self.outs) <= high, f"it has {len(self.outs)} outputs, at most {high} work")
+        """How few and how many inputs and outputs there may be."""
+        for what, (low, high), found in (
+            ("inputs", inputs, len(self.ins)),
+            ("outputs", outputs, len(self.outs)),
+        ):
+            wanted = f"{low}" if low == high else f"{low} to {high}"
+            need(low <= found <= high, f"it has {found} {what}: {wanted} work")
 
     def static(self, spec: Spec, what: str, *, unpacked: bool = False) -> None:
         """Needs a constant."""
@@ -296,6 +298,7 @@ def convolution(view: View) -> None:
     options = view.options
     strides = [options.get(name, 0) for name in ("strideH", "strideW")]
     dilation = [options.get(name, 1) for name in ("dilationHFactor", "dilationWFactor")]
+    need(len(view.ins) > 2 and view.ins[2], "it has no bias")
     view.counts((3, 3))
     source, filters, result = view.input(0), view.input(1), view.output()
     typed(source, FLOATS_Q8, "its input")
@@ -303,8 +306,6 @@ def convolution(view: View) -> None:
     channelwise(filters, 3 if depthwise else 0, "its weights")
     shaped(filters, 4, 4, "its weights")
     view.static(filters, "weight tensor", unpacked=True)
-    if view.ins[2] is None:
-        raise Refused("it has no bias")
     shaped(view.input(2), 1, 1, "its bias")
     bias(view, view.input(2), filters)
     typed(result, FLOATS_Q8, "its output")
