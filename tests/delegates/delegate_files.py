@@ -9,10 +9,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as s
 from tflite_models import OP, TYPE, Graph, Maker
 
-DTYPES = {
-    name: getattr(TYPE, name.upper())
-    for name in "float32 float16 int64 int32 int16 int8 uint8 bool".split()
-}
+_NAMES = "float32 float16 int64 int32 int16 int8 uint8 bool"
+DTYPES = {name: getattr(TYPE, name.upper()) for name in _NAMES.split()}
 _WIDTHS = {"float32": 4, "float16": 2, "int64": 8, "int32": 4, "int16": 2}
 _QUANTIZED = frozenset({"int8", "uint8", "int16"})
 IMAGE = (1, 4, 4, 4)
@@ -176,6 +174,13 @@ def pool(name: str, dtype: str = "float32", *, window: int = 2, stride: int = 2)
         (T((1, side, side, 4), dtype),),
         s.Pool2DOptionsT(strideW=stride, strideH=stride, filterWidth=window, filterHeight=window),
     )
+
+
+def arg_max(dtype: str = "int32") -> One:
+    """ARG_MAX over the channels of IMAGE."""
+    options = s.ArgMaxOptionsT(outputType=DTYPES[dtype])
+    result = T((1, 4, 4), dtype, name="classes")
+    return One("ARG_MAX", (T(), ints(3, shape=())), (result,), options)
 
 
 def chain(*names: str, dtype: str = "float32") -> bytes:

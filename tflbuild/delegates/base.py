@@ -7,7 +7,7 @@ the interpreter's work (`coverage.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
@@ -34,6 +34,10 @@ class Delegate(Protocol):
     def blocked(self, scene: Scene) -> tuple[int, str] | None:
         """Why the delegate is not applied to the subgraph at all, with the tensor that it is due
         to; None where it is applied. Raises nothing."""
+
+    def direct(self, scene: Scene) -> Container[int]:
+        """Tensors that operators which are taken do not read: the delegate gives them the constant
+        behind it. Raises nothing."""
 
     def refusals(self, scene: Scene) -> Sequence[str]:
         """For each operator of the subgraph "" when the delegate takes it, else why not.

@@ -8,7 +8,7 @@ or not) whose inputs are known; operators with side effects keep their order.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from tflbuild.tflite.cost import compute_rule
@@ -56,15 +56,18 @@ def coverage(
 
 def _report(scene: Scene, delegate: Delegate, why: list[str]) -> dict[str, Any]:
     graph = scene.graph
-    taken, unreached = partitions(graph, [not reason for reason in why])
+    flags = [not reason for reason in why]
+    direct = delegate.direct(scene)
+    taken, unreached = partitions(graph, flags, direct)
+    # The delegate chooses its partitions before it gives constants to their operators.
+    first = partitions(graph, flags)[0] if direct else taken
     for at in unreached:
         why[at] = why[at] or _UNREACHED
     total, inside = _Costs(scene, delegate).of(graph, why)
-    pieces = [(len(piece), sum(_macs(graph, graph.ops[at]) for at in piece)) for piece in taken]
-    pieces.sort(key=lambda piece: -piece[0])
+    pieces, chosen = _sizes(graph, taken), _sizes(graph, first)
     ops, delegated = len(graph.ops), sum(piece[0] for piece in pieces)
-    kept = pieces[: delegate.PARTITIONS] if delegate.PARTITIONS is not None else pieces
-    if len(kept) < len(pieces):
+    kept = chosen[: delegate.PARTITIONS] if delegate.PARTITIONS is not None else chosen
+    if len(kept) < len(chosen):
         default = _shares(sum(p[0] for p in kept), ops, sum(p[1] for p in kept), total)
     else:
         default = _shares(delegated, ops, inside, total)
@@ -79,6 +82,12 @@ def _report(scene: Scene, delegate: Delegate, why: list[str]) -> dict[str, Any]:
         "blocked": None,
         "pinned": None,
     }
+
+
+def _sizes(graph: Subgraph, taken: list[list[int]]) -> list[tuple[int, int]]:
+    """(operators, MACs) of each partition, the one of most operators first."""
+    found = [(len(piece), sum(_macs(graph, graph.ops[at]) for at in piece)) for piece in taken]
+    return sorted(found, key=lambda piece: -piece[0])
 
 
 def _brief(report: dict[str, Any]) -> dict[str, Any]:
@@ -108,14 +117,19 @@ def _pinnable(scene: Scene) -> bool:
     )
 
 
-def partitions(graph: Subgraph, taken: Sequence[bool]) -> tuple[list[list[int]], list[int]]:
+def partitions(
+    graph: Subgraph, taken: Sequence[bool], direct: Container[int] = ()
+) -> tuple[list[list[int]], list[int]]:
     """The sets of operators that a delegate gets, in the order in which they run, and the
-    operators that never run because nothing computes their inputs."""
+    operators that never run because nothing computes their inputs. Operators that are taken wait
+    for no tensor of `direct`."""
     computed = {index for op in graph.ops for index in op.outputs if index >= 0}
     waiting: list[int] = []
     readers: dict[int, list[int]] = {}
     for at, op in enumerate(graph.ops):
         inputs = {index for index in op.inputs if index in computed}
+        if taken[at]:
+            inputs = {index for index in inputs if index not in direct}
         waiting.append(len(inputs))
         for index in inputs:
             readers.setdefault(index, []).append(at)

@@ -50,18 +50,21 @@ class Gpu:
                     )
         return None
 
+    def direct(self, scene: Scene) -> frozenset[int]:
+        """The float32 forms of float16 weights (`FP16GraphPartitionHelper` in
+        `tflite/delegates/utils.cc`)."""
+        return frozenset(op.outputs[0] for op in scene.graph.ops if _half(scene, op))
+
     def refusals(self, scene: Scene) -> Sequence[str]:
         halves: dict[int, int] = {}  # float32 tensor → the float16 constant that it comes from
-        unpackers: list[int] = []
         why: list[str] = []
-        for at, op in enumerate(scene.graph.ops):
+        for op in scene.graph.ops:
             if constant := _half(scene, op):
                 halves[op.outputs[0]] = constant.index
-                unpackers.append(at)
                 why.append(_HALVES)
             else:
                 why.append(_refusal(scene, op, halves))
-        if sum(1 for reason in why if reason) == len(unpackers):  # all the others are taken
+        if all(reason in ("", _HALVES) for reason in why):
             return [""] * len(why)
         return why
 

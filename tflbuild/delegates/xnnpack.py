@@ -116,6 +116,10 @@ class Xnnpack:
     def blocked(self, scene: Scene) -> None:
         """It is always applied: shapes may change while the model runs."""
 
+    def direct(self, scene: Scene) -> tuple[()]:
+        """None: who unpacks constants is taken with those who read them."""
+        return ()
+
     def refusals(self, scene: Scene) -> Sequence[str]:
         return _Walk(scene).run()
 
