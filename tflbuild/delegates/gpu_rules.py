@@ -42,6 +42,12 @@ _NEWER = (
 )
 NEWER = frozenset(_NEWER.split())
 _WEIGHT_TYPES = frozenset({"float32", "float16", "int8", "uint8", "int32"})
+# What a version above the rule's means, where there is a way out (`op_version.cc`).
+_VERSIONS = {
+    ("FULLY_CONNECTED", 12): (
+        " (dynamic range with a scale for each channel; float16 and int8 files are taken)"
+    ),
+}
 _SIGN_BIT = 5  # of ActivationFunctionType; all others are taken
 _TANH, _BASIC_LSTM = 4, 1
 
@@ -101,7 +107,8 @@ def follow(rule: Rule, view: View) -> None:
     """Raise Refused unless the operator keeps to the rule."""
     version = view.op.version
     if rule.version is not None and version > rule.version:
-        raise Refused(f"version {version} of the operator, the delegate knows {rule.version}")
+        reason = f"version {version} of the operator, the delegate knows {rule.version}"
+        raise Refused(reason + _VERSIONS.get((view.op.name, version), ""))
     _count("inputs", rule.inputs, len(view.ins))
     _count("computed inputs", rule.runtime, view.runtime)
     _count("constant inputs", rule.constants, view.constants)
