@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as s
 from delegate_files import IMAGE, One, T, arg_max, chain, conv, dense, ints, pool
 from tflite_models import OP, TYPE, Maker, read_or_skip, two_in_two_out, variables
 
-from tflbuild.delegates import DELEGATES, coverage, observed
+from tflbuild.delegates import DELEGATES, coverage, measure, observed
 from tflbuild.delegates.base import Scene
 from tflbuild.tflite.read import read_model
 
@@ -269,6 +269,24 @@ def test_without_the_data_constants_count_as_kept() -> None:
     assert coverage(model, DELEGATES["xnnpack"])["delegated"] == 1
 
 
+def test_what_is_seen_is_the_truth() -> None:
+    data = chain("ABS", "SIGN", "EXP")
+    model = read_model(data)
+    found = measure(model, data, observe=True)["xnnpack"]
+    assert found["observed"]
+    assert {**found, "observed": False} == measure(model, data)["xnnpack"]
+    other = {"ops": 3, "delegated": 1, "partitions": 1, "left": [1, 2]}
+    found = coverage(model, DELEGATES["xnnpack"], data=data, seen=other)
+    assert (found["delegated"], found["partitions"]) == (1, 1)
+    assert [entry["why"] for entry in found["breaks"]] == [
+        "XNNPACK has no such operator",
+        "the runtime does not take it",
+    ]
+
+
 def test_what_cannot_be_loaded_is_not_observed() -> None:
-    data = One("Mine", (T(),), custom=True).pack()
-    assert observed(data, read_model(data)) is None
+    large = T((2**15, 2**14))
+    for one in (One("Mine", (T(),), custom=True), One("ABS", (large,), (large,))):
+        data = one.pack()
+        assert observed(data, read_model(data)) is None
+        assert not measure(read_model(data), data, observe=True)["xnnpack"]["observed"]

@@ -8,7 +8,7 @@ or not) whose inputs are known; operators with side effects keep their order.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from tflbuild.tflite.cost import compute_rule
@@ -19,11 +19,17 @@ from .base import Delegate, Scene
 _BRANCHES = frozenset({"IF", "STABLEHLO_CASE"})
 _SIDE_EFFECTS = frozenset({"IF", "WHILE", "CALL_ONCE"})
 _UNREACHED = "its inputs are never computed"
+_UNKNOWN = "the runtime does not take it"
 _MAX_LISTED = 10  # partitions; breaks are one for each (operator, reason)
 
 
 def coverage(
-    model: TfliteModel, delegate: Delegate, subgraph: int = 0, *, data: bytes | None = None
+    model: TfliteModel,
+    delegate: Delegate,
+    subgraph: int = 0,
+    *,
+    data: bytes | None = None,
+    seen: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What a delegate takes of a subgraph, as JSON.
 
@@ -40,9 +46,14 @@ def coverage(
         delegate: one of `DELEGATES`.
         subgraph: index of the subgraph; its operators are counted, and MACs also in what it runs.
         data: the file. Without it, rules about the values of constants count as kept.
+        seen: what `observed` gave of the same file, for subgraph 0. It is the truth, also where it
+            contradicts the rules; `observed` in the result says whether it was there.
     """
     scene = Scene(model, model.subgraphs[subgraph], data)
     why = list(delegate.refusals(scene))
+    if seen is not None:
+        left = frozenset(seen["left"])
+        why = [(reason or _UNKNOWN) if at in left else "" for at, reason in enumerate(why)]
     block = delegate.blocked(scene)
     report = _report(scene, delegate, [block[1]] * len(why) if block else why)
     if block:
@@ -51,7 +62,9 @@ def coverage(
         report["breaks"] = [_blocking(scene, index, reason)]
         if _pinnable(scene):
             report["pinned"] = _brief(_report(scene, delegate, why))
-    return {**report, "note": delegate.NOTE}
+    if seen is not None:
+        report["partitions"] = seen["partitions"]
+    return {**report, "observed": seen is not None, "note": delegate.NOTE}
 
 
 def _report(scene: Scene, delegate: Delegate, why: list[str]) -> dict[str, Any]:

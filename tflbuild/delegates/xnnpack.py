@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tflbuild.tflite.read import Op, Tensor, TfliteModel
+from tflbuild.tflite.read import BITS, Op, Tensor, TfliteModel
 
 from .base import Refused, Scene, need
 from .xnnpack_rules import FLOATS_Q8, RULES, View, typed
 
 _SPARSE_TYPES = frozenset({"float16", "int8", "float32"})
+_MAX_KEPT = 2**29  # bytes
 _WEIGHT_READERS = frozenset({"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"})
 
 
@@ -133,7 +134,7 @@ def observed(data: bytes, model: TfliteModel) -> dict[str, Any] | None:
     `ops`, `delegated` and `partitions` are those of the main subgraph; `left` lists the operators
     that stay, by index. An interpreter that keeps all tensors makes one DELEGATE node of each
     operator that is taken; one that does not says how many partitions there are. Loads the file
-    twice: call it in a child.
+    twice: call it in a child. Files whose tensors would need over 512 MiB so are not looked at.
 
     Args:
         data: the file.
@@ -144,6 +145,8 @@ def observed(data: bytes, model: TfliteModel) -> dict[str, Any] | None:
     from ai_edge_litert.interpreter import Interpreter
 
     ops = model.subgraphs[0].ops
+    if _kept_bytes(model) > _MAX_KEPT:
+        return None
 
     def pieces(keep: bool) -> list[tuple[frozenset[int], frozenset[int]]]:
         """Inputs and outputs of each DELEGATE node."""
@@ -184,3 +187,9 @@ def observed(data: bytes, model: TfliteModel) -> dict[str, Any] | None:
         "partitions": partitions,
         "left": left,
     }
+
+
+def _kept_bytes(model: TfliteModel) -> int:
+    """Memory of all tensors that are computed, each on its own."""
+    tensors = (tensor for graph in model.subgraphs for tensor in graph.tensors)
+    return sum(t.elements * BITS.get(t.dtype, 0) // 8 for t in tensors if not t.is_constant)
