@@ -171,8 +171,10 @@ def depthwise(view: View) -> None:
     need(filters.shape[3] == result.shape[3], "its weights do not fit its output channels")
     fits = result.shape[3] == source.shape[3] * multiplier
     need(fits, "its output channels are not its input channels times the depth multiplier")
-    bias = view.ins[2] if len(view.ins) > 2 else None
-    need(not bias or bias.elements == result.shape[3], "its bias does not fit its output channels")
+    if len(view.ins) > 2:  # a bias that is left out by -1 counts as one number
+        bias = view.ins[2]
+        count = bias.elements if bias else 1
+        need(count == result.shape[3], "its bias does not fit its output channels")
 
 
 def broadcast(view: View) -> None:
