@@ -9,7 +9,10 @@ import pytest
 from convert_catalog import MLPERF
 from workspace_folder import WorkspaceFolder
 
-from tflbuild.delegates import DELEGATES, coverage, judge, observed
+from tflbuild.delegates.coverage import coverage
+from tflbuild.delegates.judge import judge
+from tflbuild.delegates.table import DELEGATES
+from tflbuild.delegates.xnnpack import observed
 from tflbuild.engine.zygote import ZygotePool
 from tflbuild.tflite.read import TfliteModel, read_model
 

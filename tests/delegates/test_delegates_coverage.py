@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,8 +13,9 @@ from ai_edge_litert import schema_py_generated as s
 from delegate_files import IMAGE, chain
 from tflite_models import OP, TYPE, Maker
 
-from tflbuild.delegates import DELEGATES, coverage, judge
-from tflbuild.delegates.coverage import _share, partitions
+from tflbuild.delegates.coverage import _share, coverage, partitions
+from tflbuild.delegates.judge import judge
+from tflbuild.delegates.table import DELEGATES
 from tflbuild.tflite.read import Subgraph, read_model
 
 
@@ -158,6 +161,16 @@ def test_without_limits_everything_must_be_taken() -> None:
     accepted = Limits(min_ops=0.6, max_partitions=2)
     assert judge(found, accepted) == []
     assert judge(coverage(read_model(chain("RELU", "ABS")), DELEGATES["gpu"]), Limits()) == []
+
+
+def test_judging_costs_the_parent_no_imports() -> None:
+    """It runs in every build, also in one with nothing to do."""
+    program = (
+        "import sys, tflbuild.delegates.judge; print({'numpy', 'ai_edge_litert'} & {*sys.modules})"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_limits() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from ai_edge_litert import schema_py_generated as s
 from delegate_files import DTYPES, IMAGE, One, T, arg_max, conv, dense, ints, pool
 from tflite_models import OP, TYPE, Maker, variables
 
-from tflbuild.delegates import DELEGATES, coverage
+from tflbuild.delegates.coverage import coverage
 from tflbuild.delegates.gpu_rules import COMPARISONS, CUSTOM_RULES, NEWER, RULES
+from tflbuild.delegates.table import DELEGATES
 from tflbuild.tflite.read import read_model
 
 
@@ -58,6 +60,12 @@ def chosen(condition: T, other: T) -> One:
 
 def gathered(indexes: T) -> One:
     return One("GATHER", (image(), indexes), (T((1, 4, 4, 2)),), s.GatherOptionsT(axis=3))
+
+
+def without_bias() -> One:
+    """A depthwise convolution whose third input is -1; with two inputs alone it is taken."""
+    one = conv(depthwise=True)
+    return replace(one, inputs=(*one.inputs[:2], None))
 
 
 def hot(indexes: T, axis: int = -1) -> One:
@@ -124,6 +132,7 @@ CASES: list[tuple[One, str]] = [
     (conv(depthwise=True), ""),
     (conv(depthwise=True, source=T((2, 4, 4, 4))), "batch changes"),
     (conv(depthwise=True, source=T((1, 4, 4, 2))), "depth multiplier"),
+    (without_bias(), "bias does not fit"),
     (dense(), ""),
     (dense("float32", "int8"), ""),
     (dense(constant=False), ""),

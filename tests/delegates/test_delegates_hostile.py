@@ -15,8 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tflite_models import OP, TYPE, Maker, everything, pack, two_in_two_out, variables
 
-from tflbuild.delegates import DELEGATES, coverage, judge
+from tflbuild.delegates.coverage import coverage
 from tflbuild.delegates.gpu_rules import CUSTOM_RULES, RULES
+from tflbuild.delegates.judge import judge
+from tflbuild.delegates.table import DELEGATES
 from tflbuild.delegates.xnnpack_rules import RULES as XNNPACK_RULES
 from tflbuild.tflite.read import InvalidModel, read_model
 

@@ -10,8 +10,10 @@ from ai_edge_litert import schema_py_generated as s
 from delegate_files import IMAGE, One, T, arg_max, chain, conv, dense, ints, pool
 from tflite_models import OP, TYPE, Maker, read_or_skip, two_in_two_out, variables
 
-from tflbuild.delegates import DELEGATES, coverage, measure, observed
 from tflbuild.delegates.base import Scene
+from tflbuild.delegates.coverage import coverage
+from tflbuild.delegates.table import DELEGATES, measure
+from tflbuild.delegates.xnnpack import observed
 from tflbuild.tflite.read import read_model
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared/models/mlperf-tiny/published"

@@ -1,37 +1,6 @@
 """Accelerators: which operators of a file a delegate takes, in how many partitions, and why not.
 
-`DELEGATES` is the literal table; a delegate is a module with one object of the Protocol in
-`base.py`. docs/DELEGATES.md says what the figures mean.
+`table.measure` gives the figures, in a child; `judge.judge` compares them with a target's limits,
+in the parent. So nothing is imported here: the parent must not pay for reading flatbuffers.
+docs/DELEGATES.md says what the figures mean.
 """
-
-from __future__ import annotations
-
-from typing import Any
-
-from tflbuild.tflite.read import TfliteModel
-
-from .base import Delegate
-from .coverage import coverage
-from .gpu import GPU
-from .judge import judge
-from .xnnpack import XNNPACK, observed
-
-__all__ = ["DELEGATES", "Delegate", "coverage", "judge", "measure", "observed"]
-
-DELEGATES: dict[str, Delegate] = {"gpu": GPU, "xnnpack": XNNPACK}
-
-
-def measure(model: TfliteModel, data: bytes, *, observe: bool = False) -> dict[str, Any]:
-    """The coverage by every delegate, by name, as JSON.
-
-    Args:
-        model: what `read_model` gave.
-        data: the file.
-        observe: ask the interpreter too, where it can tell (XNNPACK). It loads the file twice:
-            only in a child.
-    """
-    seen = {"xnnpack": observed(data, model)} if observe else {}
-    return {
-        name: coverage(model, delegate, data=data, seen=seen.get(name))
-        for name, delegate in DELEGATES.items()
-    }
