@@ -21,6 +21,9 @@ from .gpu_rules import (
 from .xnnpack_rules import per_tensor
 
 _HALVES = "it unpacks float16 weights, on the CPU as long as another operator stays there"
+_SCORES = ": return the scores, and let the app take the best"
+_SPECTRUM = ": compute the spectrum before the model"
+_INSTEAD = {"ARG_MAX": _SCORES, "ARG_MIN": _SCORES, "TOPK_V2": _SCORES, "RFFT2D": _SPECTRUM}
 _CONTROL = frozenset({"IF", "WHILE", "CALL_ONCE", "CALL", "STABLEHLO_WHILE", "STABLEHLO_CASE"})
 _STATE = frozenset({"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"})
 
@@ -109,8 +112,11 @@ def _unknown(op: Op) -> str:
     if op.name in _STATE:
         return "variables stay on the CPU"
     if op.name in NEWER:
-        return "the GPU delegate has no such operator (the newer GPU path of CompiledModel has)"
-    return "the GPU delegate has no such operator"
+        return (
+            "the GPU delegate has no such operator (the newer GPU path of CompiledModel has)"
+            + _INSTEAD.get(op.name, "")
+        )
+    return "the GPU delegate has no such operator" + _INSTEAD.get(op.name, "")
 
 
 def _tensors(specs: Sequence[Spec | None], allowed: frozenset[str], what: str) -> None:
