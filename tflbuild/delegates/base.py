@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 from tflbuild.tflite.flat import InvalidModel
-from tflbuild.tflite.read import Op, Subgraph, Tensor, TfliteModel
+from tflbuild.tflite.read import Op, Quantization, Subgraph, Tensor, TfliteModel
 
 _MAX_VALUES = 4096  # constants that rules read are shapes, axes and paddings
 _INTEGERS = {"int32": "i", "int64": "q"}
@@ -136,6 +136,12 @@ class Scene:
         for tensor in self.present(op.outputs):
             return tensor.name
         return ""
+
+
+def per_tensor(tensor: Tensor) -> Quantization | None:
+    """The quantization of a tensor with one scale; None where there is none, or several."""
+    found = tensor.quantization
+    return found if found and len(found.scale) == 1 and found.axis == 0 else None
 
 
 def options_of(op: Op) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tflbuild.tflite.read import Op, Tensor
 
-from .base import Refused, Scene, Spec, need, shape_text
+from .base import Refused, Scene, Spec, need, per_tensor, shape_text
 from .gpu_rules import (
     CUSTOM_RULES,
     MAX_DIMS,
@@ -18,7 +18,6 @@ from .gpu_rules import (
     View,
     follow,
 )
-from .xnnpack_rules import per_tensor
 
 _HALVES = "it unpacks float16 weights, on the CPU as long as another operator stays there"
 _SCORES = ": return the scores, and let the app take the best"

@@ -14,9 +14,9 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tflbuild.tflite.read import Op, Quantization, Tensor
+from tflbuild.tflite.read import Op, Quantization
 
-from .base import Refused, Scene, Spec, need, options_of
+from .base import Refused, Scene, Spec, need, options_of, per_tensor
 
 MAX_DIMS = 6  # XNN_MAX_TENSOR_DIMS of xnnpack.h
 FLOATS = frozenset({"float32", "float16"})
@@ -79,12 +79,6 @@ class View:
 
 
 Rule = Callable[[View], None]
-
-
-def per_tensor(tensor: Tensor) -> Quantization | None:
-    """The quantization of a tensor with one scale; None where there is none, or several."""
-    found = tensor.quantization
-    return found if found and len(found.scale) == 1 and found.axis == 0 else None
 
 
 def typed(spec: Spec, allowed: frozenset[str], what: str = "a tensor") -> None:
