@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from tflbuild.data import shape_text
 from tflbuild.errors import TaskError, TflbuildError, one_line
+from tflbuild.limits import limit_to_machine
+from tflbuild.loading import crashes, load_problem
 from tflbuild.sources.base import (
     TFLITE,
     Loaded,
@@ -52,6 +54,7 @@ def files(path: Path) -> tuple[Sequence[tuple[str, Path]], Sequence[Path]]:
 
 def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     refuse_large(path.stat().st_size, "the file has")
+    limit_to_machine()  # whatever the file claims
     data = path.read_bytes()
     model = _read(data)
     signatures = []
@@ -71,6 +74,8 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     def to_tflite(pinned: Mapping[str, Sequence[TensorSpec]]) -> bytes:
         for signature in signatures:
             _refuse_pins(pinned[signature.name], signature.inputs)
+        if crashes(problem := load_problem(data, model)):  # it would end other tasks too
+            raise TaskError(f"it is not a sound .tflite file: {problem}", key="source.path")
         return data
 
     return Loaded("ai_edge_litert", tuple(signatures), _no_save, to_tflite=to_tflite)
@@ -92,7 +97,9 @@ def _read(data: bytes) -> TfliteModel:
     try:
         return read_model(data)
     except InvalidModel as error:
-        raise TaskError(f"it is not a sound .tflite file: {one_line(error, 200)}") from error
+        raise TaskError(
+            f"it is not a sound .tflite file: {one_line(error, 200)}", key="source.path"
+        ) from error
 
 
 def _interfaces(model: TfliteModel, wanted: Sequence[str] | None) -> Sequence[Interface]:
@@ -122,7 +129,9 @@ def _interfaces(model: TfliteModel, wanted: Sequence[str] | None) -> Sequence[In
         for interface in found:
             check_interface(interface, model)
     except TflbuildError as error:
-        raise TaskError(f"the file's signature is not sound: {one_line(error)}") from error
+        raise TaskError(
+            f"the file's signature is not sound: {one_line(error)}", key="source.path"
+        ) from error
     if 0 not in [interface.subgraph for interface in found]:
         main_keys = [s.key for s in model.signatures if s.subgraph == 0]
         raise TaskError(
@@ -195,7 +204,8 @@ class _Runner:
                 self._interpreter = Interpreter(model_path=str(self._path), num_threads=1)
             except (ValueError, RuntimeError) as error:
                 raise TaskError(
-                    f"the LiteRT interpreter refuses the file: {one_line(error)}"
+                    f"the LiteRT interpreter refuses the file: {one_line(error)}",
+                    key="source.path",
                 ) from error
         try:
             return self._run(arrays)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tflbuild.errors import TaskError
+from tflbuild.errors import TaskError, one_line
 from tflbuild.sources.base import Signature, TensorSpec
 from tflbuild.stages.base import Request
 from tflbuild.stages.lower import load_source, pinned_specs, positional_order
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tflbuild.tflite.read import Subgraph, TfliteModel
     from tflbuild.tflite.signature import Interface
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "lite"
 
@@ -26,7 +26,8 @@ ROUTE = "tflite"
 
 
 def run(request: Request) -> None:
-    from tflbuild.tflite.read import read_model
+    from tflbuild.tflite.metadata import packed_files, with_files
+    from tflbuild.tflite.read import InvalidModel, read_model
     from tflbuild.tflite.write import rewrite
 
     loaded = load_source(request)
@@ -42,7 +43,13 @@ def run(request: Request) -> None:
         bound(model, index, signature, settings)
         for index, (signature, settings) in enumerate(zip(loaded.signatures, asked, strict=True))
     ]
-    data = rewrite(raw, interfaces=interfaces)
+    try:
+        # What lies behind the model stays with it: label files that its metadata name.
+        data = with_files(bytes(rewrite(raw, interfaces=interfaces)), packed_files(raw))
+    except InvalidModel as error:
+        raise TaskError(
+            f"it is not a sound .tflite file: {one_line(error)}", key="source.path"
+        ) from error
     final = read_model(data)
     described = [describe(final, its, specs[its.signature]) for its in interfaces]
     (request.out / "lowered.tflite").write_bytes(data)

@@ -1,0 +1,34 @@
+"""How much memory a process may take from here on.
+
+A hostile file may claim tensors of terabytes. A limit on the address space turns that into an
+error of this process alone, where the kernel would end some process of the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+GIB = 1 << 30
+
+
+def limit_memory(more: int) -> None:
+    """Allow so many bytes beyond the address space that this process has now. Only the soft limit
+    moves: a child may set its own. Where there are no such limits, nothing happens."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    with open("/proc/self/statm") as stream:
+        now = int(stream.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = now + more
+    resource.setrlimit(
+        resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard)
+    )
+
+
+def limit_to_machine() -> None:
+    """No more than the machine has: what no honest action needs."""
+    if sys.platform == "linux":
+        limit_memory(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
