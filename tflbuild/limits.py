@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 GIB = 1 << 30
 
@@ -19,8 +20,8 @@ def limit_memory(more: int) -> None:
         return
     import resource
 
-    with open("/proc/self/statm") as stream:
-        now = int(stream.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    now = pages * os.sysconf("SC_PAGE_SIZE")
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     wanted = now + more
     resource.setrlimit(

@@ -6,7 +6,7 @@ from tflbuild.step import Step
 
 
 def crash_advice(step: Step) -> str:
-    """What makes TensorFlow's quantizer or LiteRT crash, to be added to the reason; "" for other tasks."""
+    """What makes the quantizer or LiteRT crash, to be added to the reason; "" for other tasks."""
     if step.model.source.format == "tflite":
         return ": LiteRT does not survive this file; it is not sound"
     quantized = step.optimization is not None and step.optimization.quantize != "none"
