@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tflbuild.stages.base import Request
 
-VERSION = 2
+VERSION = 3
 MODULES: tuple[str, ...] = ("flatbuffers", "ai_edge_litert", "numpy")
 ZYGOTE = "lite"
 
