@@ -38,7 +38,7 @@ def command(ctx: click.Context, /, **own: Any) -> int:
     else:
         from tflbuild.reporting.inspected import print_inspected
 
-        print_inspected(found, target, quiet=common.quiet)
+        print_inspected(found, target, quiet=common.quiet, full=common.verbose)
     return max(one.exit_code for one in found)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from tflbuild.engine.workers import Ended, Workers
 from tflbuild.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE
+from tflbuild.loading import crashes
 from tflbuild.manifest.model import Target
 from tflbuild.verdict import Verdict
 
@@ -33,9 +34,10 @@ class Inspected:
         LiteRT refuses a file of its own operators; 2: it cannot be read."""
         if self.measured is None:
             return EXIT_USAGE
-        if self.verdict is not None:
-            return EXIT_OK if self.verdict.passed else EXIT_FAILED
-        return EXIT_FAILED if unsound(self.measured) else EXIT_OK
+        if self.verdict is None:
+            return EXIT_FAILED if unsound(self.measured) else EXIT_OK
+        fits = self.verdict.passed and not crashes(self.measured["problem"])
+        return EXIT_OK if fits else EXIT_FAILED
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -49,8 +51,6 @@ class Inspected:
 
 def unsound(measured: dict[str, Any]) -> bool:
     """LiteRT does not load it, and not because it holds operators of others."""
-    from tflbuild.loading import crashes
-
     foreign = measured["ops"]["select"] or measured["ops"]["custom"]
     return not measured["loads"] and (not foreign or crashes(measured["problem"]))
 
