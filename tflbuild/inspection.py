@@ -34,7 +34,7 @@ def _notes(model: TfliteModel, data: bytes) -> dict[str, Any] | None:
     said: dict[str, Any] = {"problem": ""}
     try:
         said |= metadata.read(read_metadata(data)[metadata.ENTRY])
-        packed = metadata.packed_files(data)
+        packed = metadata.files_of(model, data)
         said["packed"] = {name: len(content) for name, content in sorted(packed.items())}
     except InvalidModel as error:
         said["problem"] = str(error)

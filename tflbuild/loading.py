@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 SECONDS = 120  # of processor time
 MOST = 8 * GIB  # bytes of address space for the tensors that are not constant
 _CRASH = "it crashes the runtime"
+_NO_REASON = "the runtime cannot allocate it, and gives no reason"
+_NO_MEMORY = "out of memory while the runtime loads it"
 
 
 def load_problem(data: bytes, model: TfliteModel) -> str:
@@ -49,7 +51,7 @@ def load_problem(data: bytes, model: TfliteModel) -> str:
     large = f"; its tensors take {tensors:,} bytes" if tensors > MOST else ""
     if code == 0:
         text = said.decode("utf-8", "replace")
-        return text + large if text.startswith("out of memory") else text
+        return text + large if text in (_NO_REASON, _NO_MEMORY) else text
     if code == -signal.SIGXCPU:
         return f"the runtime takes longer than {SECONDS} s to load it"
     if code < 0:
@@ -78,6 +80,9 @@ def activations(model: TfliteModel) -> int:
 
 def _try(data: bytes, parent: int, writing: int, allowed: int) -> NoReturn:
     """The child: load it, and say what was wrong."""
+    import faulthandler
+
+    faulthandler.disable()  # that it crashes is an answer, not a fault
     if sys.platform == "linux":
         import ctypes
         import resource
@@ -98,9 +103,9 @@ def _load(data: bytes) -> str:
     try:
         Interpreter(model_content=data, num_threads=1).allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        return one_line(error) or "no reason given"
+        return one_line(error) or _NO_REASON
     except MemoryError:
-        return "out of memory while the runtime loads it"
+        return _NO_MEMORY
     except Exception as error:  # what C++ throws comes as whatever Python has for it
         return f"the runtime fails: {type(error).__name__}: {one_line(error)}"
     return ""

@@ -10,6 +10,7 @@ import stat
 
 from tflbuild.errors import TaskError
 from tflbuild.limits import GIB, limit_memory
+from tflbuild.sources.size import LIMIT
 from tflbuild.stages.base import Request
 
 VERSION = 1
@@ -37,6 +38,8 @@ def read_file(path: str) -> bytes:
             raise TaskError("is a folder, not a .tflite file")
         if not stat.S_ISREG(found.st_mode):
             raise TaskError("is not a regular file")
+        if found.st_size > LIMIT:
+            raise TaskError(f"has {found.st_size:,} bytes; files of at most {LIMIT:,} are read")
         limit_memory(GIB + 8 * found.st_size)
         with os.fdopen(descriptor, "rb", closefd=False) as stream:
             return stream.read(found.st_size)

@@ -26,7 +26,7 @@ ROUTE = "tflite"
 
 
 def run(request: Request) -> None:
-    from tflbuild.tflite.metadata import packed_files, with_files
+    from tflbuild.tflite.metadata import files_of, with_files
     from tflbuild.tflite.read import InvalidModel, read_model
     from tflbuild.tflite.write import rewrite
 
@@ -45,7 +45,7 @@ def run(request: Request) -> None:
     ]
     try:
         # What lies behind the model stays with it: label files that its metadata name.
-        data = with_files(bytes(rewrite(raw, interfaces=interfaces)), packed_files(raw))
+        data = with_files(bytes(rewrite(raw, interfaces=interfaces)), files_of(model, raw))
     except InvalidModel as error:
         raise TaskError(
             f"it is not a sound .tflite file: {one_line(error)}", key="source.path"

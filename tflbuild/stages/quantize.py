@@ -379,7 +379,7 @@ def finish(
 ) -> bytes:
     """The package's bytes with aligned buffers, our names and order, and metadata: the declared
     one, else the source's own, with the files behind it."""
-    from tflbuild.tflite.metadata import packed_files, with_files
+    from tflbuild.tflite.metadata import files_of, with_files
     from tflbuild.tflite.read import read_model
     from tflbuild.tflite.signature import interface_of
     from tflbuild.tflite.write import rewrite
@@ -387,6 +387,6 @@ def finish(
     model = read_model(raw)
     interfaces = [interface_of(model, s["signature"]) for s in interface["signatures"]]
     if notes is None:
-        return with_files(bytes(rewrite(raw, interfaces=interfaces)), packed_files(source))
+        return with_files(bytes(rewrite(raw, interfaces=interfaces)), files_of(model, source))
     entries = notes.entries(model, interfaces)
     return notes.behind(bytes(rewrite(raw, interfaces=interfaces, metadata=entries)))

@@ -22,6 +22,7 @@ from typing import Any
 import flatbuffers
 
 from .flat import Flat, InvalidModel, Table
+from .model import TfliteModel
 
 ENTRY = "TFLITE_METADATA"
 IDENTIFIER = b"M001"
@@ -192,10 +193,10 @@ def with_files(data: bytes, files: Mapping[str, bytes]) -> bytes:
 
 def packed_files(data: bytes) -> dict[str, bytes]:
     """The files behind a model, by name. Raises InvalidModel when they cannot be read."""
-    if not zipfile.is_zipfile(io.BytesIO(data)):
-        return {}
     left, found = _MAX_FILES, {}
     try:
+        if not zipfile.is_zipfile(io.BytesIO(data)):
+            return {}
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             for entry in archive.infolist():
                 with archive.open(entry) as stream:
@@ -210,6 +211,12 @@ def packed_files(data: bytes) -> dict[str, bytes]:
         text = " ".join(str(error).split())[:200]
         raise InvalidModel(f"the zip behind the model cannot be read: {text}") from error
     return found
+
+
+def files_of(model: TfliteModel, data: bytes) -> dict[str, bytes]:
+    """The files behind a model that has metadata to name them; a zip behind another is nothing of
+    it. Raises InvalidModel."""
+    return packed_files(data) if ENTRY in model.metadata else {}
 
 
 def read(content: bytes) -> dict[str, Any]:
