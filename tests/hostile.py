@@ -40,6 +40,19 @@ def labelled() -> bytes:
     return metadata.with_files(written, {"labels.txt": b"a\nb\nc\n"})
 
 
+def crashing() -> bytes:
+    """SPLIT into no pieces: the XNNPACK delegate of LiteRT 2 reads the first of them all the same,
+    before the kernel's own check."""
+    maker = make.Maker()
+    graph = maker.graph()
+    axis = graph.tensor("axis", (), make.TYPE.INT32, [0])
+    x, y = graph.tensor("x", (4, 4)), graph.tensor("y", (2, 4))
+    graph.op(make.OP.SPLIT, [axis, x], [y], s.SplitOptionsT(numSplits=0))
+    graph.io([x], [y])
+    maker.signature("serve", {"x": x}, {"y": y})
+    return maker.pack()
+
+
 SOUND = (
     make.two_in_two_out().pack(),
     make.everything().pack(),

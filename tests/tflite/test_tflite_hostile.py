@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import struct
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import tflite_models as make
 from ai_edge_litert import schema_py_generated as s
-from hostile import SOUND, labelled, mutated
+from hostile import SOUND, crashing, labelled, mutated
 
 from tflbuild.engine.inspect import Inspected
 from tflbuild.errors import TflbuildError
@@ -80,13 +82,6 @@ def test_a_strangers_text_does_not_reach_the_terminal(capsys: pytest.CaptureFixt
     assert len(out) < 10_000
 
 
-def unusable() -> bytes:
-    """ADD of two inputs that are left out: its kernel reads them all the same."""
-    maker = make.two_in_two_out()
-    maker.model.subgraphs[0].operators[0].inputs = np.array([-1, -1], "<i4")
-    return make.pack(maker.model)
-
-
 def huge(shape: tuple[int, ...]) -> bytes:
     maker = make.Maker()
     graph = maker.graph()
@@ -97,11 +92,33 @@ def huge(shape: tuple[int, ...]) -> bytes:
 
 
 def test_a_file_that_crashes_the_runtime_is_one_line() -> None:
-    data = unusable()
+    data = crashing()
     problem = load_problem(data, read_model(data))
     assert problem == "it crashes the runtime (signal 11, SIGSEGV)"
     assert crashes(problem)
     assert not crashes(load_problem(SOUND[0], read_model(SOUND[0])))
+
+
+@pytest.mark.parametrize(
+    ("end", "says"),
+    [
+        (lambda: os.abort(), "it crashes the runtime (signal 6, SIGABRT)"),
+        (lambda: os._exit(3), "it crashes the runtime (it ended with status 3)"),
+        (lambda: os.kill(os.getpid(), signal.SIGXCPU), "the runtime takes longer than 120 s"),
+        (lambda: os.kill(os.getpid(), 50), "it crashes the runtime (signal 50)"),
+        (lambda: bytes(1 << 40), "out of memory"),
+        (lambda: [][1], "the runtime fails: IndexError"),
+    ],
+)
+def test_however_it_ends(
+    end: Callable[[], object], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interpreter:
+        def __init__(self, **_: object) -> None:
+            end()
+
+    monkeypatch.setattr("ai_edge_litert.interpreter.Interpreter", Interpreter)
+    assert load_problem(SOUND[0], read_model(SOUND[0])).startswith(says)
 
 
 @pytest.mark.parametrize("shape", [(2**31 - 1, 2**6), (2**20, 2**14), (2**31 - 1,) * 3])

@@ -57,6 +57,8 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     limit_to_machine()  # whatever the file claims
     data = path.read_bytes()
     model = _read(data)
+    if crashes(problem := load_problem(data, model)):
+        raise TaskError(f"it is not a sound .tflite file: {problem}", key="source.path")
     signatures = []
     for found in _interfaces(model, params.get("signatures")):
         graph = model.subgraphs[found.subgraph]
@@ -74,8 +76,6 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     def to_tflite(pinned: Mapping[str, Sequence[TensorSpec]]) -> bytes:
         for signature in signatures:
             _refuse_pins(pinned[signature.name], signature.inputs)
-        if crashes(problem := load_problem(data, model)):  # it would end other tasks too
-            raise TaskError(f"it is not a sound .tflite file: {problem}", key="source.path")
         return data
 
     return Loaded("ai_edge_litert", tuple(signatures), _no_save, to_tflite=to_tflite)
@@ -119,7 +119,8 @@ def _interfaces(model: TfliteModel, wanted: Sequence[str] | None) -> Sequence[In
     if not wanted and len(keys) > 1:
         raise TaskError(
             f"the file has the signatures {keys}: name those to ship, source.signature or"
-            " source.signatures"
+            " source.signatures",
+            key="source",
         )
     for key in wanted or ():
         if key not in keys:
