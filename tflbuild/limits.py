@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 GIB = 1 << 30
@@ -29,7 +30,9 @@ def limit_memory(more: int) -> None:
     )
 
 
-def limit_to_machine() -> None:
-    """No more than the machine has: what no honest action needs."""
+def limit_action(inputs: Iterable[Path]) -> None:
+    """For an action that runs a file which may claim anything: half of the machine's memory, and
+    twice what its inputs take, as data are read whole; at most what the machine has."""
     if sys.platform == "linux":
-        limit_memory(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        limit_memory(min(machine, machine // 2 + 2 * sum(p.stat().st_size for p in inputs)))

@@ -7,7 +7,10 @@ import os
 import random
 import signal
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -178,3 +181,27 @@ def test_random_bytes_as_metadata() -> None:
             json.dumps(metadata.read(bytes(data)), allow_nan=False)
         except InvalidModel as error:
             assert "\n" not in str(error)  # noqa: PT017
+
+
+def test_an_action_gets_half_of_the_machine_and_room_for_its_data(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(bytes(1 << 20))
+    program = """
+import os, resource, sys
+from pathlib import Path
+from tflbuild.limits import limit_action, limit_memory
+limit_action([Path(sys.argv[1])])
+half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+assert half < soft < 2 * half + (1 << 30), (half, soft)
+limit_memory(1 << 26)  # a second one counts from now
+bytearray(1 << 24)
+try:
+    bytearray(1 << 27)
+except MemoryError:
+    print("bounded")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "data")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("bounded\n", "")

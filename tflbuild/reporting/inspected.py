@@ -185,7 +185,7 @@ def _notes(table: Table, measured: Mapping[str, Any]) -> None:
 
 def _memory(table: Table, memory: Mapping[str, Any]) -> None:
     peak = memory.get("peak") or {}
-    where = f" at {peak['name']} {peak['layer']!r}" if peak.get("name") else ""
+    where = f" at {peak['name']} {_layer(peak['layer'])!r}" if peak.get("name") else ""
     dynamic = " (dynamic dimensions count as 1)" if memory.get("dynamic") else ""
     _row(table, "activations", f"{size(memory['peak_bytes'])} at their peak{where}{dynamic}",
          limit=300)  # fmt: skip
@@ -193,10 +193,16 @@ def _memory(table: Table, memory: Mapping[str, Any]) -> None:
         _row(table, "planned arena", size(memory["arena_bytes"]))
 
 
+def _layer(name: str) -> str:
+    """The converter strings the names of all that it fused together; the first is enough."""
+    return clean(name.split(";")[0], 60)
+
+
 def _micro(table: Table, micro: Mapping[str, Any]) -> None:
     if micro.get("arena_bytes") is None:
         return
-    _row(table, "micro arena", size(micro["arena_bytes"]))
+    how = "estimated" if micro.get("estimated") else "measured by tflite-micro"
+    _row(table, "micro arena", f"{size(micro['arena_bytes'])} ({how})")
 
 
 def _minimum(versions: Mapping[str, Any]) -> str:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from tflbuild.data import shape_text
 from tflbuild.errors import TaskError, TflbuildError, one_line
-from tflbuild.limits import limit_to_machine
 from tflbuild.loading import crashes, load_problem
 from tflbuild.sources.base import (
     TFLITE,
@@ -54,7 +53,6 @@ def files(path: Path) -> tuple[Sequence[tuple[str, Path]], Sequence[Path]]:
 
 def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     refuse_large(path.stat().st_size, "the file has")
-    limit_to_machine()  # whatever the file claims
     data = path.read_bytes()
     model = _read(data)
     if crashes(problem := load_problem(data, model)):

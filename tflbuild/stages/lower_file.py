@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tflbuild.errors import TaskError, one_line
+from tflbuild.limits import limit_action
+from tflbuild.sources import tflite
 from tflbuild.sources.base import Signature, TensorSpec
 from tflbuild.stages.base import Request
 from tflbuild.stages.lower import load_source, pinned_specs, positional_order
@@ -30,6 +32,8 @@ def run(request: Request) -> None:
     from tflbuild.tflite.read import InvalidModel, read_model
     from tflbuild.tflite.write import rewrite
 
+    if request.params["source"]["format"] == tflite.NAME:
+        limit_action(request.inputs.values())
     loaded = load_source(request)
     assert loaded.to_tflite is not None
     asked = request.params["signatures"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tflbuild import calibration, data, keep_float
 from tflbuild.errors import TaskError, one_line
 from tflbuild.labelling import Notes, load_notes
-from tflbuild.limits import limit_to_machine
+from tflbuild.limits import limit_action
 from tflbuild.optimizations import ai_edge
 from tflbuild.optimizations.base import AI_EDGE
 from tflbuild.stages.base import Request
@@ -33,7 +33,7 @@ def run(request: Request) -> None:
     from tflbuild.tflite.flat import InvalidModel
     from tflbuild.tflite.read import buffer_alignment_problems, read_model
 
-    limit_to_machine()  # the file may be another's
+    limit_action(request.inputs.values())
     params = request.params
     source = request.inputs["float.tflite"].read_bytes()
     interface = request.read_json("interface.json")
