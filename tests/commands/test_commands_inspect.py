@@ -105,7 +105,7 @@ def test_the_margin_of_a_target_of_the_manifest(sound: Path, tmp_path: Path) -> 
     done = run("sound.tflite", "--target", "phone", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "fits phone (litert)" in done.stdout
-    assert "KB of 5 KB" in done.stdout
+    assert "of 5,000 B" in done.stdout
     (tmp_path / "tflbuild.yaml").write_text(manifest.format("100"))
     done = run("sound.tflite", "--target", "phone", cwd=tmp_path)
     assert done.returncode == 1
