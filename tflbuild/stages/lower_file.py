@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tflbuild.errors import TaskError
+from tflbuild.errors import TaskError, one_line
+from tflbuild.limits import limit_action
+from tflbuild.sources import tflite
 from tflbuild.sources.base import Signature, TensorSpec
 from tflbuild.stages.base import Request
 from tflbuild.stages.lower import load_source, pinned_specs, positional_order
@@ -26,9 +28,12 @@ ROUTE = "tflite"
 
 
 def run(request: Request) -> None:
-    from tflbuild.tflite.read import read_model
+    from tflbuild.tflite.metadata import files_of, with_files
+    from tflbuild.tflite.read import InvalidModel, read_model
     from tflbuild.tflite.write import rewrite
 
+    if request.params["source"]["format"] == tflite.NAME:
+        limit_action(request.inputs.values())
     loaded = load_source(request)
     assert loaded.to_tflite is not None
     asked = request.params["signatures"]
@@ -42,7 +47,13 @@ def run(request: Request) -> None:
         bound(model, index, signature, settings)
         for index, (signature, settings) in enumerate(zip(loaded.signatures, asked, strict=True))
     ]
-    data = rewrite(raw, interfaces=interfaces)
+    try:
+        # What lies behind the model stays with it: label files that its metadata name.
+        data = with_files(bytes(rewrite(raw, interfaces=interfaces)), files_of(model, raw))
+    except InvalidModel as error:
+        raise TaskError(
+            f"it is not a sound .tflite file: {one_line(error)}", key="source.path"
+        ) from error
     final = read_model(data)
     described = [describe(final, its, specs[its.signature]) for its in interfaces]
     (request.out / "lowered.tflite").write_bytes(data)
