@@ -41,7 +41,16 @@ def _notes(model: TfliteModel, data: bytes) -> dict[str, Any] | None:
     return said
 
 
-PARTS: tuple[Part, ...] = (Part("notes", _notes),)
+def _versions(model: TfliteModel, data: bytes) -> dict[str, Any]:
+    from tflbuild.tflite import versions
+
+    return versions.describe(model)
+
+
+PARTS: tuple[Part, ...] = (
+    Part("notes", _notes),
+    Part("versions", _versions),
+)
 
 
 def measure(data: bytes, *, runtime: str | None) -> dict[str, Any]:
@@ -57,6 +66,7 @@ def measure(data: bytes, *, runtime: str | None) -> dict[str, Any]:
     Raises:
         InvalidModel: it is not a sound `.tflite` file.
     """
+    from tflbuild.delegates import table
     from tflbuild.loading import load_problem
     from tflbuild.tflite.digest import describe
     from tflbuild.tflite.read import read_model
@@ -68,4 +78,6 @@ def measure(data: bytes, *, runtime: str | None) -> dict[str, Any]:
             report[part.key] = part.measure(model, data)
     report["problem"] = load_problem(data, model)
     report["loads"] = not report["problem"]
+    # The runtime itself is asked which operators XNNPACK takes, once it is known not to crash.
+    report["delegates"] = table.measure(model, data, observe=report["loads"])
     return report

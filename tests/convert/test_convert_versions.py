@@ -17,7 +17,8 @@ from tflbuild.engine.zygote import ZygotePool
 from tflbuild.graph import lowering_inputs
 from tflbuild.tflite.read import read_model
 from tflbuild.tflite.runtime_versions import parse
-from tflbuild.tflite.versions import describe, too_new
+from tflbuild.tflite.version_judge import too_new
+from tflbuild.tflite.versions import describe
 
 pytestmark = pytest.mark.convert
 

@@ -31,7 +31,8 @@ from tflbuild.tflite.runtime_versions import (
     versions_of,
 )
 from tflbuild.tflite.signature import Interface, IOTensor
-from tflbuild.tflite.versions import corrections, describe, metadata_value, too_new
+from tflbuild.tflite.version_judge import too_new
+from tflbuild.tflite.versions import corrections, describe, metadata_value
 from tflbuild.tflite.write import rewrite
 
 OP, TYPE = s.BuiltinOperator, s.TensorType

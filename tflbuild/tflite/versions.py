@@ -1,7 +1,7 @@
 """What runtime a file needs, why, and what its own numbers say wrong.
 
-`describe` computes, `too_new` holds it against a target's oldest runtime, `corrections` and
-`metadata_value` are what `write.rewrite` sets right. See docs/VERSIONS.md.
+`describe` computes, `corrections` and `metadata_value` are what `write.rewrite` sets right;
+`version_judge.too_new` holds it against a target's oldest runtime. See docs/VERSIONS.md.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from typing import Any
 from .model import Op, Subgraph, TfliteModel
 from .op_versions import meant, needed
 from .runtime_versions import NUMBERINGS, TENSORFLOW, first_runtime, newest, parse
-from .version_remedies import remedy
 
 METADATA_SIZE = 16  # bytes, zeros behind the text: as the converter writes it
-_TITLES = {"tensorflow": "TensorFlow", "litert": "LiteRT"}
 
 
 _Group = tuple[str, int, bool]  # operator, version, and whether it is known that it needs that
@@ -91,42 +89,6 @@ def metadata_value(model: TfliteModel) -> bytes | None:
     if described["unknown"] and not _older(described["written"], least):
         return None
     return least.encode().ljust(METADATA_SIZE, b"\0")
-
-
-def too_new(described: Mapping[str, Any], target: tuple[str, str]) -> list[str]:
-    """Why a runtime is too old for the file: a line for each operator and version, newest first.
-
-    Args:
-        described: of `describe`.
-        target: the numbering and the version of the oldest runtime: ("tensorflow", "2.14").
-
-    Raises ValueError for an unknown numbering or what is no version.
-    """
-    numbering, oldest = target
-    limit = parse(oldest)
-    found = []
-    others = {(need["op"], need["version"]) for need in described["needs"]}
-    for need in described["needs"]:
-        since = need["since"] and first_runtime(need["op"], need["version"], numbering)
-        if since is not None and parse(since) <= limit:
-            continue
-        line = f"{need['op']} version {need['version']} at {_where(need)}"
-        line += f": {need['why']}; " if need["why"] else "; "
-        line += (
-            f"since {_TITLES[numbering]} {since}" if since else "which runtime has it is unknown"
-        )
-        way = remedy(need["op"], need["version"], need["why"], others, (numbering, limit))
-        line += f"; instead: {way}" if way else ""
-        found.append(line)
-    return found
-
-
-def _where(need: Mapping[str, Any]) -> str:
-    first = need["first"]
-    node, *fused = first["layer"].split(";")
-    layer = node or f"operator {first['op']} of subgraph {first['subgraph']}"
-    layer += ";…" if fused else ""
-    return f"'{layer}'" + (f" and {need['count'] - 1} more" if need["count"] > 1 else "")
 
 
 def _uses(model: TfliteModel) -> list[_Use]:
