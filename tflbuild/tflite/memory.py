@@ -61,8 +61,8 @@ class Plan:
     """Memory of one subgraph and of what it calls, in bytes.
 
     `peak`: the largest sum of tensors that live at one operator. `arena`: what the offset plan
-    takes; None where there is too much to plan. `persistent`: variable tensors, an arena of their
-    own, not in the others. `at`: (subgraph, operator) of the peak, -1 before the first operator;
+    takes; None where there is too much to plan. `persistent`: variable tensors and unpacked
+    constants, an arena of their own, not in the others. `at`: (subgraph, operator) of the peak, -1 before the first operator;
     `live`: (subgraph, tensor, bytes) there.
     """
 
@@ -89,9 +89,9 @@ def intervals(graph: Subgraph) -> list[Interval]:
 
     Inputs live from the start, they and outputs to the end; so does what nobody reads. An output
     that shares the memory of an input is not there; its reads lengthen that input's life.
-    Variable tensors are elsewhere (`persistent_bytes`).
+    Variable tensors and unpacked constants are elsewhere (`persistent_bytes`).
     """
-    shared = _shared(graph)
+    shared, persistent = _shared(graph), _persistent(graph)
     first: dict[int, int] = {}
     reads: Counter[int] = Counter()
     for index in graph.inputs:
@@ -114,7 +114,7 @@ def intervals(graph: Subgraph) -> list[Interval]:
     found = []
     for index, begin in first.items():
         tensor = graph.tensors[index]
-        if index in shared or tensor.is_constant or tensor.is_variable:
+        if index in shared or index in persistent or tensor.is_constant:
             continue
         if size := tensor_bytes(tensor):
             found.append(Interval(index, size, begin, last.get(index, FOREVER)))
@@ -155,12 +155,22 @@ def _may_share(graph: Subgraph, index: int, output: int, unmodified: bool, uses:
 
 
 def persistent_bytes(graph: Subgraph, alignment: int = TFLITE_ALIGNMENT) -> int:
-    """Bytes of the arena of a subgraph's variable tensors."""
+    """Bytes of the arena of what stays from run to run: variable tensors, and constants that a
+    DEQUANTIZE unpacks once (tflite/kernels/dequantize.cc)."""
     end = 0
-    for tensor in graph.tensors:
-        if tensor.is_variable and not tensor.is_constant and (size := tensor_bytes(tensor)):
+    for index in sorted(_persistent(graph)):
+        if size := tensor_bytes(graph.tensors[index]):
             end = -(-end // alignment) * alignment + size
     return end
+
+
+def _persistent(graph: Subgraph) -> set[int]:
+    found = {t.index for t in graph.tensors if t.is_variable and not t.is_constant}
+    for op in graph.ops:
+        if op.name == "DEQUANTIZE" and op.inputs and op.inputs[0] >= 0:
+            if graph.tensors[op.inputs[0]].is_constant:
+                found.update(i for i in op.outputs[:1] if i >= 0)
+    return found
 
 
 def peak(found: Sequence[Interval]) -> tuple[int, int]:
@@ -297,8 +307,8 @@ def describe(model: TfliteModel, alignment: int = TFLITE_ALIGNMENT) -> dict[str,
     """Memory as JSON-able numbers, all in bytes; of several signatures the one that needs most.
 
     `peak_bytes`: the largest sum of tensors that live at one operator; `arena_bytes`: what the
-    offset plan needs (None: too much to plan); `persistent_bytes`: variable tensors, besides;
-    `weights_bytes`, `inputs_bytes`, `outputs_bytes`: of the file; `activations_bytes`: all that
+    offset plan needs (None: too much to plan); `persistent_bytes`: variable tensors and unpacked
+    constants, besides; `weights_bytes`, `inputs_bytes`, `outputs_bytes`: of the file; `activations_bytes`: all that
     operators write, as if nothing were used again. `peak`: where it is, with the live tensors,
     the largest first, at most 20 of `tensors`. `dynamic`: sizes are known only when the model
     runs; such a dimension counts as 1.
