@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from ..tflite.memory import is_dynamic
 from ..tflite.read import Op, Subgraph, Tensor, TfliteModel
 from .ops import ABSENT, LETTERS, OTHER, Kernel, kernel
 
@@ -66,6 +65,7 @@ def problems(model: TfliteModel) -> list[dict[str, str]]:
 
 
 def _problems(model: TfliteModel) -> Iterator[Problem]:
+    yield from _buffer_problems(model)
     for graph in model.subgraphs:
         yield from _tensor_problems(graph)
         for op in graph.ops:
@@ -79,16 +79,29 @@ def _layer(graph: Subgraph, op: Op) -> str:
     return graph.tensors[indexes[0]].name if indexes else ""
 
 
+def _buffer_problems(model: TfliteModel) -> Iterator[Problem]:
+    """`GetFlatbufferTensorBuffer` of micro_allocator.cc knows `Buffer.data` alone: it would take
+    such weights for activations, and compute with whatever lies there."""
+    behind = {i for i, buffer in enumerate(model.buffers) if buffer.behind}
+    found = [t for g in model.subgraphs for t in g.tensors if behind and t.buffer in behind]
+    if found:
+        why = f"the data of {len(found)} constants lie behind the flatbuffer (Buffer.offset)"
+        why += ", where tflite-micro does not look"
+        yield Problem("", found[0].name, why, "write them into the flatbuffer (Buffer.data)")
+
+
 def _tensor_problems(graph: Subgraph) -> Iterator[Problem]:
     used = {i for op in graph.ops for i in (*op.inputs, *op.outputs) if i >= 0}
     used.update(graph.inputs, graph.outputs)
+    dynamic = [i for i in sorted(used) if _is_dynamic(graph.tensors[i])]
+    for index in [i for i in dynamic if i in graph.inputs] or dynamic[:1]:
+        tensor = graph.tensors[index]
+        why = f"its shape {list(tensor.shape_signature)} is known only when the model runs"
+        why += ", and tflite-micro plans all memory before; it would take 1 for each -1"
+        yield Problem("", tensor.name, why, "pin the shapes of the inputs in the manifest (inputs:)")
     for index in sorted(used):
         tensor = graph.tensors[index]
-        if is_dynamic(tensor):
-            shape = list(tensor.shape_signature)
-            why = f"its shape {shape} is known only when the model runs; all memory is planned before"
-            yield Problem("", tensor.name, why, "pin the inputs' shapes in the manifest (inputs:)")
-        elif tensor.dtype in ("string", "variant"):
+        if tensor.dtype in ("string", "variant"):
             why = f"{tensor.dtype} tensors are not supported"
             yield Problem("", tensor.name, why, "do text processing outside the model")
         elif tensor.sparse:
@@ -97,6 +110,11 @@ def _tensor_problems(graph: Subgraph) -> Iterator[Problem]:
         elif tensor.external_buffer:
             why = "its data lie outside the file"
             yield Problem("", tensor.name, why, "keep the weights in the file")
+
+
+def _is_dynamic(tensor: Tensor) -> bool:
+    """A batch that is not known runs: it is 1, as the file's shape says."""
+    return -1 in tensor.shape_signature[1:] or -1 in tensor.shape
 
 
 def _op_problem(graph: Subgraph, op: Op) -> tuple[str, str] | None:
@@ -113,6 +131,10 @@ def _op_problem(graph: Subgraph, op: Op) -> tuple[str, str] | None:
         if tensor is not None and not tensor.is_constant:
             why = f"its input {slot} ('{tensor.name}') must be a constant"
             return why, "compute it from shapes that are known, or write it as a constant"
+    if op.name == "FULLY_CONNECTED" and (weight := tensors[1]) and weight.dtype == "int4":
+        if weight.quantization and len(weight.quantization.scale) > 1:
+            why = "int4 weights with a scale for each channel have no kernel here"
+            return why, "use int8 weights, or one scale for all channels"
     first = tensors[found.rank_of] if found.rank_of < len(tensors) else None
     if found.rank and first is not None and len(first.shape) > found.rank:
         why = f"its input has {len(first.shape)} dimensions, the kernel takes {found.rank}"

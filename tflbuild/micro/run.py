@@ -31,7 +31,9 @@ _FIELDS: dict[str, Any] = {
     "outputs": [],
     "problem": None,
     "reference_problem": None,
+    "unmeasured": None,
 }
+_DEVICE_ONLY = "ethos-u"
 
 
 def available() -> bool:
@@ -50,7 +52,8 @@ def measure(
     need more for a moment than stays in use. `outputs`: {name, dtype, equal, differ (share of
     elements), largest_steps (integers) or largest_error (floats; None: not a number on one side)}
     against LiteRT's reference kernels. `problem`: why it does not run, None if it does;
-    `reference_problem`: why LiteRT does not, so that `outputs` says nothing.
+    `reference_problem`: why LiteRT does not, so that `outputs` says nothing. `unmeasured`: why it
+    was not run although that is no fault of the file.
 
     Args:
         samples: how many seeded inputs: integers of 8 and 16 bits over their whole range, floats
@@ -70,6 +73,8 @@ def measure(
         return {**_FIELDS, "problem": f"its tensors need {size:,} bytes, more than any device has"}
     if not model.subgraphs[0].ops:
         return {**_FIELDS, "problem": "it has no operators"}
+    if any(op.name == _DEVICE_ONLY for graph in model.subgraphs for op in graph.ops):
+        return {**_FIELDS, "unmeasured": "it is compiled for an Ethos-U, and runs only there"}
     with tempfile.TemporaryDirectory(prefix="tflbuild-micro-") as folder:
         return _in_child(Path(folder), data, needed.peak, samples, seed, timeout)
 
