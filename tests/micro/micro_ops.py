@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (a table: a case a line)
 """Files of one operator, made by hand, for every kernel of tflite-micro and many types.
 
 `CASES` names each as (operator, `inputs>outputs` as letters of `tflbuild.micro.ops`, rank);
@@ -83,14 +84,13 @@ _POOL = s.Pool2DOptionsT(strideW=1, strideH=1, filterWidth=2, filterHeight=2, pa
 _IMAGE = (1, 4, 4, 2)
 # Kernels whose types all follow one: T.
 PLAIN: dict[str, Case] = {
-    **{n: _unary() for n in "ABS CEIL COS ELU EXP FLOOR HARD_SWISH LOG LOGICAL_NOT LOGISTIC "
-       "NEG RELU RELU6 ROUND RSQRT SIN SQRT SQUARE TANH ZEROS_LIKE".split()},
-    **{n: _binary(out="B") for n in "EQUAL NOT_EQUAL GREATER GREATER_EQUAL LESS LESS_EQUAL".split()},
-    **{n: _binary() for n in "FLOOR_DIV FLOOR_MOD LOGICAL_AND LOGICAL_OR MAXIMUM MINIMUM".split()},
+    **{n: _unary() for n in ["ABS", "CEIL", "COS", "ELU", "EXP", "FLOOR", "HARD_SWISH", "LOG", "LOGICAL_NOT", "LOGISTIC", "NEG", "RELU", "RELU6", "ROUND", "RSQRT", "SIN", "SQRT", "SQUARE", "TANH", "ZEROS_LIKE"]},
+    **{n: _binary(out="B") for n in ["EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL"]},
+    **{n: _binary() for n in ["FLOOR_DIV", "FLOOR_MOD", "LOGICAL_AND", "LOGICAL_OR", "MAXIMUM", "MINIMUM"]},
     "SQUARED_DIFFERENCE": _binary(), "ADD_N": _binary(),
     "ADD": _binary(s.AddOptionsT()), "SUB": _binary(s.SubOptionsT()),
     "MUL": _binary(s.MulOptionsT()), "DIV": _binary(s.DivOptionsT()),
-    **{n: _reduce() for n in "MEAN SUM REDUCE_MAX REDUCE_MIN REDUCE_ALL".split()},
+    **{n: _reduce() for n in ["MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_ALL"]},
     "ARG_MAX": Case([((1, 4), "T", None), ((1,), "i", [1])], [((1,), "i")], s.ArgMaxOptionsT(outputType=TYPE.INT32)),
     "ARG_MIN": Case([((1, 4), "T", None), ((1,), "i", [1])], [((1,), "i")], s.ArgMinOptionsT(outputType=TYPE.INT32)),
     "AVERAGE_POOL_2D": Case([(_IMAGE, "T", None)], [((1, 3, 3, 2), "T")], _POOL),
@@ -143,7 +143,9 @@ def _weighted(name: str, a: str, w: str, b: str, o: str) -> Case:
     if name == "CONV_2D":
         return Case([(_IMAGE, a, None), ((2, 2, 2, 2), w, 1), *bias], [((1, 3, 3, 2), o)], _CONV)
     if name == "DEPTHWISE_CONV_2D":
-        return Case([(_IMAGE, a, None), ((1, 2, 2, 2), w, 1), *bias], [((1, 3, 3, 2), o)], _DEPTHWISE)
+        return Case(
+            [(_IMAGE, a, None), ((1, 2, 2, 2), w, 1), *bias], [((1, 3, 3, 2), o)], _DEPTHWISE
+        )
     if name == "FULLY_CONNECTED":
         options = s.FullyConnectedOptionsT()
         return Case([((1, 4), a, None), ((2, 4), w, 1), *bias], [((1, 2), o)], options)
@@ -153,6 +155,7 @@ def _weighted(name: str, a: str, w: str, b: str, o: str) -> Case:
     return Case([shape, ((2, 2, 2, 2), w, 1), image, *bias], [(_IMAGE, o)], options)
 
 
+# fmt: off
 def _mixed() -> Iterator[tuple[str, Case]]:
     for name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"):
         for letters in (
@@ -176,31 +179,33 @@ def _mixed() -> Iterator[tuple[str, Case]]:
     for table, o in ("ff", "bf", "bb", "fb", "hh"):
         yield "EMBEDDING_LOOKUP", Case([((2,), "i", None), ((3, 4), table, 1)], [((2, 4), o)])
     for index in "ilh":
-        yield "GATHER", Case([((3, 4), "f", None), ((2,), index, [0, 1])], [((2, 4), "f")], s.GatherOptionsT(axis=0))  # noqa: E501
-        yield "SLICE", Case([((1, 4), "f", None), ((2,), index, [0, 1]), ((2,), index, [1, 2])], [((1, 2), "f")])  # noqa: E501
-        yield "PAD", Case([((1, 4), "f", None), ((2, 2), index, [[0, 0], [1, 1]])], [((1, 6), "f")])  # noqa: E501
+        yield "GATHER", Case([((3, 4), "f", None), ((2,), index, [0, 1])], [((2, 4), "f")], s.GatherOptionsT(axis=0))
+        yield "SLICE", Case([((1, 4), "f", None), ((2,), index, [0, 1]), ((2,), index, [1, 2])], [((1, 2), "f")])
+        yield "PAD", Case([((1, 4), "f", None), ((2, 2), index, [[0, 0], [1, 1]])], [((1, 6), "f")])
         yield "FILL", Case([((2,), index, [1, 4]), ((), "f", None)], [((1, 4), "f")])
         yield "BROADCAST_TO", Case([((1, 4), "f", None), ((2,), index, [3, 4])], [((3, 4), "f")])
-        yield "DYNAMIC_UPDATE_SLICE", Case([((4,), "f", None), ((2,), "f", None), ((1,), index, [1])], [((4,), "f")])  # noqa: E501
+        yield "DYNAMIC_UPDATE_SLICE", Case([((4,), "f", None), ((2,), "f", None), ((1,), index, [1])], [((4,), "f")])
     for out in "il":
-        yield "ARG_MAX", Case([((1, 4), "f", None), ((1,), "i", [1])], [((1,), out)], s.ArgMaxOptionsT(outputType=_TYPES[out]))  # noqa: E501
-        yield "SHAPE", Case([((1, 4), "f", None)], [((2,), out)], s.ShapeOptionsT(outType=_TYPES[out]))  # noqa: E501
+        yield "ARG_MAX", Case([((1, 4), "f", None), ((1,), "i", [1])], [((1,), out)], s.ArgMaxOptionsT(outputType=_TYPES[out]))
+        yield "SHAPE", Case([((1, 4), "f", None)], [((2,), out)], s.ShapeOptionsT(outType=_TYPES[out]))
     # Inputs that must be constants, and are not.
     yield "PAD", Case([((1, 4), "f", None), ((2, 2), "i", None)], [((1, 6), "f")])
     yield "TRANSPOSE", Case([((2, 4), "f", None), ((2,), "i", None)], [((4, 2), "f")])
     yield "EXPAND_DIMS", Case([((4,), "f", None), ((1,), "i", None)], [((1, 4), "f")])
-    yield "STRIDED_SLICE", Case([((1, 4), "f", None)] + [((2,), "i", None)] * 3, [((1, 2), "f")], s.StridedSliceOptionsT())  # noqa: E501
-    yield "SPLIT", Case([((), "i", None), ((1, 4), "f", None)], [((1, 2), "f")] * 2, s.SplitOptionsT(numSplits=2))  # noqa: E501
-    yield "RESIZE_BILINEAR", Case([(_IMAGE, "f", None), ((2,), "i", None)], [((1, 8, 8, 2), "f")], s.ResizeBilinearOptionsT())  # noqa: E501
+    yield "STRIDED_SLICE", Case([((1, 4), "f", None)] + [((2,), "i", None)] * 3, [((1, 2), "f")], s.StridedSliceOptionsT())
+    yield "SPLIT", Case([((), "i", None), ((1, 4), "f", None)], [((1, 2), "f")] * 2, s.SplitOptionsT(numSplits=2))
+    yield "RESIZE_BILINEAR", Case([(_IMAGE, "f", None), ((2,), "i", None)], [((1, 8, 8, 2), "f")], s.ResizeBilinearOptionsT())
     # Too many dimensions.
     deep = (1, 1, 1, 1, 2, 2)
     yield "TRANSPOSE", Case([(deep, "f", None), ((6,), "i", range(6))], [(deep, "f")])
-    yield "STRIDED_SLICE", Case([(deep, "f", None), ((6,), "i", 0), ((6,), "i", deep), ((6,), "i", 1)], [(deep, "f")], s.StridedSliceOptionsT())  # noqa: E501
+    yield "STRIDED_SLICE", Case([(deep, "f", None), ((6,), "i", 0), ((6,), "i", deep), ((6,), "i", 1)], [(deep, "f")], s.StridedSliceOptionsT())
     yield "PAD", Case([(deep, "f", None), ((6, 2), "i", 0)], [(deep, "f")])
     # No kernel at all.
     for name in ("POW", "TILE", "GELU", "RANK", "FLOOR_DIV", "SELECT", "TOPK_V2", "SIGN"):
         yield name, _binary()
-    yield "SELECT", Case([((1, 4), "B", None), ((1, 4), "f", None), ((1, 4), "f", None)], [((1, 4), "f")])  # noqa: E501
+    yield "SELECT", Case([((1, 4), "B", None), ((1, 4), "f", None), ((1, 4), "f", None)], [((1, 4), "f")])
+
+# fmt: on
 
 
 def cases() -> Iterator[tuple[str, bytes]]:

@@ -98,7 +98,9 @@ def _tensor_problems(graph: Subgraph) -> Iterator[Problem]:
         tensor = graph.tensors[index]
         why = f"its shape {list(tensor.shape_signature)} is known only when the model runs"
         why += ", and tflite-micro plans all memory before; it would take 1 for each -1"
-        yield Problem("", tensor.name, why, "pin the shapes of the inputs in the manifest (inputs:)")
+        yield Problem(
+            "", tensor.name, why, "pin the shapes of the inputs in the manifest (inputs:)"
+        )
     for index in sorted(used):
         tensor = graph.tensors[index]
         if tensor.dtype in ("string", "variant"):

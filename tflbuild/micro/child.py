@@ -37,7 +37,7 @@ _TOO_SMALL = re.compile(
 _REPORTED = re.compile(r"\[RecordingMicroAllocator\] Arena allocation (\w+) (\d+) bytes")
 _PART = re.compile(r"\[RecordingMicroAllocator\] '([^']+)' used (\d+) bytes")
 _ERRORS = (RuntimeError, ValueError, IndexError, TypeError, MemoryError)
-_FULL_RANGE = {"int8": np.int8, "uint8": np.uint8, "int16": np.int16}
+_FULL_RANGE = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767)}
 _SMALL = {"int32": np.int32, "int64": np.int64, "uint32": np.uint32, "bool": np.bool_}
 _FLOATS = {"float32": np.float32, "float16": np.float16, "float64": np.float64}
 
@@ -45,7 +45,9 @@ _FLOATS = {"float32": np.float32, "float16": np.float16, "float64": np.float64}
 def main(arguments: list[str]) -> None:
     name, found, peak, samples, seed = arguments
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = _MOST_MEMORY if hard == resource.RLIM_INFINITY else min(_MOST_MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
     data = Path(name).read_bytes()
     with Path(found).open("w") as lines:
 
@@ -64,7 +66,8 @@ def _measure(data: bytes, tell: Any, peak: int, samples: int, seed: int) -> None
     tell(version=tflite_micro.__version__, step="allocating its tensors")
     interpreter, size, said = _allocate(data, peak)
     if interpreter is None:
-        return tell(problem=_reason(said))
+        tell(problem=_reason(said))
+        return
     with _heard() as heard:
         interpreter.print_allocations()
     sizes = {what: int(count) for what, count in _REPORTED.findall(heard.text)}
@@ -77,20 +80,23 @@ def _measure(data: bytes, tell: Any, peak: int, samples: int, seed: int) -> None
     )
     tell(smallest_arena_bytes=_smallest(data, sizes["total"], size), step="running it")
     inputs = seeded_inputs(model, samples, seed)
-    outputs, error = [], None
+    outputs: list[list[Any]] = []
+    error: Exception | None = None
     with _heard() as heard:
         try:
             outputs = [_run_micro(interpreter, sample, model) for sample in inputs]
         except _ERRORS as raised:
             error = raised
     if error:
-        return tell(problem=_reason(heard.text, error))
+        tell(problem=_reason(heard.text, error))
+        return
     tell(step="LiteRT ran it")
     try:
         expected = _run_litert(data, inputs, model)
-    except _ERRORS as error:
-        return tell(reference_problem=_reason("", error))
-    return tell(outputs=_compare(model, outputs, expected), step="done")
+    except _ERRORS as reference:
+        tell(reference_problem=_reason("", reference))
+        return
+    tell(outputs=_compare(model, outputs, expected), step="done")
 
 
 def _interpreter(data: bytes, size: int) -> Any:
@@ -182,8 +188,8 @@ def seeded_inputs(model: TfliteModel, samples: int, seed: int) -> list[list[Any]
             tensor = graph.tensors[index]
             shape = tuple(max(size, 1) if size < 0 else size for size in tensor.shape)
             if kind := _FULL_RANGE.get(tensor.dtype):
-                limits = np.iinfo(kind)
-                sample.append(random.integers(limits.min, limits.max + 1, shape).astype(kind))
+                low, high = kind
+                sample.append(random.integers(low, high + 1, shape).astype(tensor.dtype))
             elif small := _SMALL.get(tensor.dtype):
                 sample.append(random.integers(0, 2, shape).astype(small))
             else:

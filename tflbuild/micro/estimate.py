@@ -169,7 +169,7 @@ def _lifetimes(model: TfliteModel) -> list[Interval] | None:
 
     if not visit(0):
         return None
-    found = []
+    found: list[Interval] = []
     for graph in model.subgraphs:
         for tensor in graph.tensors:
             size = 0 if tensor.is_constant or tensor.is_variable else micro_bytes(tensor)
@@ -199,7 +199,8 @@ def _kept(graph: Subgraph, op: Op) -> int:
     """Bytes of one operator in the tail, without its node."""
     output = graph.tensors[op.outputs[0]] if op.outputs and op.outputs[0] >= 0 else None
     default = 0 if op.kind == "builtin" else _KEPT_CUSTOM
-    size = _KEPT.get(op.name, default) + _KEPT_MORE.get((op.name, output.dtype if output else ""), 0)
+    size = _KEPT.get(op.name, default)
+    size += _KEPT_MORE.get((op.name, output.dtype), 0) if output else 0
     if (rule := _PER_CHANNEL.get(op.name)) and len(op.inputs) > rule[0]:
         slot, axis, always = rule
         weight = graph.tensors[op.inputs[slot]] if op.inputs[slot] >= 0 else None

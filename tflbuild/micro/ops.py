@@ -185,9 +185,7 @@ CUSTOM: dict[str, Kernel] = {
     "SignalFftAutoScale": Kernel("AddFftAutoScale", "h>hi"),
     "SignalFilterBank": Kernel("AddFilterBank", "Ihhhhh>L"),
     "SignalFilterBankLog": Kernel("AddFilterBankLog", "I>h"),
-    "SignalFilterBankSpectralSubtraction": Kernel(
-        "AddFilterBankSpectralSubtraction", "I>II"
-    ),
+    "SignalFilterBankSpectralSubtraction": Kernel("AddFilterBankSpectralSubtraction", "I>II"),
     "SignalFilterBankSquareRoot": Kernel("AddFilterBankSquareRoot", "Li>I"),
     "SignalFramer": Kernel("AddFramer", "h>hB"),
     "SignalIrfft": Kernel("AddIrfft", r"([fhi])>\1"),

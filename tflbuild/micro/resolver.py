@@ -60,7 +60,6 @@ def resolver_header(
         f"#ifndef {guard}\n#define {guard}\n\n"
         "// The operators of the released models, made by tflbuild. Do not edit.\n\n"
         '#include "tensorflow/lite/c/common.h"\n'
-        '#include "tensorflow/lite/kernels/op_macros.h"\n'
         '#include "tensorflow/lite/micro/micro_mutable_op_resolver.h"\n\n'
         + "".join(_declaration(function) for function in own)
         + ("\n" if own else "")
@@ -96,6 +95,11 @@ def _declaration(function: str) -> str:
 
 def _quoted(text: str) -> str:
     """A C++ string literal. Octal escapes end after three digits, hexadecimal ones do not."""
-    return '"' + "".join(
-        chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in text.encode()
-    ) + '"'
+    return (
+        '"'
+        + "".join(
+            chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}"
+            for b in text.encode()
+        )
+        + '"'
+    )

@@ -62,8 +62,8 @@ class Plan:
 
     `peak`: the largest sum of tensors that live at one operator. `arena`: what the offset plan
     takes; None where there is too much to plan. `persistent`: variable tensors and unpacked
-    constants, an arena of their own, not in the others. `at`: (subgraph, operator) of the peak, -1 before the first operator;
-    `live`: (subgraph, tensor, bytes) there.
+    constants, an arena of their own, not in the others. `at`: (subgraph, operator) of the
+    peak, -1 before the first operator; `live`: (subgraph, tensor, bytes) there.
     """
 
     peak: int
@@ -308,10 +308,10 @@ def describe(model: TfliteModel, alignment: int = TFLITE_ALIGNMENT) -> dict[str,
 
     `peak_bytes`: the largest sum of tensors that live at one operator; `arena_bytes`: what the
     offset plan needs (None: too much to plan); `persistent_bytes`: variable tensors and unpacked
-    constants, besides; `weights_bytes`, `inputs_bytes`, `outputs_bytes`: of the file; `activations_bytes`: all that
-    operators write, as if nothing were used again. `peak`: where it is, with the live tensors,
-    the largest first, at most 20 of `tensors`. `dynamic`: sizes are known only when the model
-    runs; such a dimension counts as 1.
+    constants, besides; `weights_bytes`, `inputs_bytes`, `outputs_bytes`: of the file;
+    `activations_bytes`: all that operators write, as if nothing were used again. `peak`: where it
+    is, with the live tensors, the largest first, at most 20 of `tensors`. `dynamic`: sizes are
+    known only when the model runs; such a dimension counts as 1.
     """
     plans = {index: plan(model, index, alignment) for index in _entries(model)}
     subgraph = max(plans, key=lambda index: plans[index].peak)
