@@ -1,14 +1,16 @@
 # ruff: noqa: E501  (a table: a case a line)
 """Files of one operator, made by hand, for every kernel of tflite-micro and many types.
 
-`CASES` names each as (operator, `inputs>outputs` as letters of `tflbuild.micro.ops`, rank);
+`cases` names each by operator and `inputs>outputs`, as letters of `tflbuild.micro.ops`;
 `single` makes the file. Shapes and options are the smallest that a kernel runs on.
 """
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -209,12 +211,13 @@ def _mixed() -> Iterator[tuple[str, Case]]:
 
 
 def cases() -> Iterator[tuple[str, bytes]]:
-    """(a name that says operator and types, the file)."""
-    for name, case in PLAIN.items():
-        for letter in ALL:
-            yield f"{name} {_letters(case, letter)}", single(name, case, letter)
-    for name, case in _mixed():
-        yield f"{name} {_letters(case, 'f')}", single(name, case, "f")
+    """(a name that says operator and types, the file); a name that was there gets a number."""
+    seen: Counter[str] = Counter()
+    plain = ((name, case, letter) for name, case in PLAIN.items() for letter in ALL)
+    for name, case, letter in chain(plain, ((name, case, "f") for name, case in _mixed())):
+        seen[title := f"{name} {_letters(case, letter)}"] += 1
+        number = f" {seen[title]}" if seen[title] > 1 else ""
+        yield title + number, single(name, case, letter)
 
 
 def _letters(case: Case, letter: str) -> str:

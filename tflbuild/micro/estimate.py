@@ -50,7 +50,7 @@ _KEPT = {
     "VAR_HANDLE": 40, "WHILE": 32,
 }  # fmt: skip
 _KEPT_CUSTOM = 64  # more or less
-_KEPT_MORE = {  # of some types of the output
+_KEPT_MORE = {  # of some types of the first input
     ("ADD_N", "int8"): 48,
     ("BATCH_MATMUL", "int8"): 16,
     ("BATCH_MATMUL", "int16"): 16,
@@ -197,10 +197,10 @@ def head(found: list[Interval]) -> int | None:
 
 def _kept(graph: Subgraph, op: Op) -> int:
     """Bytes of one operator in the tail, without its node."""
-    output = graph.tensors[op.outputs[0]] if op.outputs and op.outputs[0] >= 0 else None
+    first = graph.tensors[op.inputs[0]] if op.inputs and op.inputs[0] >= 0 else None
     default = 0 if op.kind == "builtin" else _KEPT_CUSTOM
     size = _KEPT.get(op.name, default)
-    size += _KEPT_MORE.get((op.name, output.dtype), 0) if output else 0
+    size += _KEPT_MORE.get((op.name, first.dtype), 0) if first else 0
     if (rule := _PER_CHANNEL.get(op.name)) and len(op.inputs) > rule[0]:
         slot, axis, always = rule
         weight = graph.tensors[op.inputs[slot]] if op.inputs[slot] >= 0 else None
