@@ -22,8 +22,53 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Margin:
+    """One number beside its budget. A number that is not known (None) misses no budget."""
+
+    name: str  # of the manifest's key without `max_`: "size", "macs"
+    value: int | None
+    limit: int
+    origin: str  # who says it: "target sensor", "compat", "evaluate"
+
+    @property
+    def text(self) -> str:
+        """ "412 KB of 500 KB"."""
+        show = amount if self.name in COUNTED else size
+        if self.value is None:
+            return f"? of {show(self.limit)}"
+        value, limit = show(self.value), show(self.limit)
+        if value == limit and self.value != self.limit:  # rounding would hide what it is about
+            value, limit = f"{self.value:,}", f"{self.limit:,}"
+        return f"{value} of {limit}"
+
+    def as_json(self) -> dict[str, Any]:
+        left = None if self.value is None else self.limit - self.value
+        return {"name": self.name, "value": self.value, "limit": self.limit, "left": left,
+                "origin": self.origin, "text": self.text}  # fmt: skip
+
+
+COUNTED = ("params", "macs")  # the other budgets are bytes
+
+
+def amount(value: int) -> str:
+    """A count: whole up to 9,999, then three digits of it with K, M or G."""
+    rounded = float(f"{value:.3g}")
+    for unit, factor in (("G", 10**9), ("M", 10**6), ("K", 10**3)):
+        if value >= 10_000 and rounded >= factor:
+            return f"{rounded / factor:g}{unit}"
+    return f"{value:,}"
+
+
+def size(value: int) -> str:
+    """Bytes, as `amount` shows counts: 9,999 B, 412 KB, 1.5 MB."""
+    text = amount(value)
+    return f"{text[:-1]} {text[-1]}B" if text[-1] in "KMG" else f"{text} B"
+
+
+@dataclass(frozen=True)
 class Verdict:
     findings: tuple[Finding, ...] = ()
+    margins: tuple[Margin, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -38,4 +83,8 @@ class Verdict:
         return [finding for finding in self.findings if finding.level == WARN]
 
     def as_json(self) -> dict[str, Any]:
-        return {"passed": self.passed, "findings": [f.as_json() for f in self.findings]}
+        return {
+            "passed": self.passed,
+            "findings": [f.as_json() for f in self.findings],
+            "margins": [margin.as_json() for margin in self.margins],
+        }
