@@ -203,16 +203,31 @@ def _kept(graph: Subgraph, op: Op) -> int:
     default = 0 if op.kind == "builtin" else _KEPT_CUSTOM
     size = _KEPT.get(op.name, default)
     size += _KEPT_MORE.get((op.name, first.dtype), 0) if first else 0
-    if (rule := _PER_CHANNEL.get(op.name)) and len(op.inputs) > rule[0]:
-        slot, axis, always = rule
-        weight = graph.tensors[op.inputs[slot]] if op.inputs[slot] >= 0 else None
-        scales = len(weight.quantization.scale) if weight and weight.quantization else 0
-        if weight and (always or scales > 1):
-            channels = weight.shape[axis] if axis < len(weight.shape) else 1
-            size += 2 * _up(4 * max(channels, 1))
     if op.name == "BATCH_MATMUL" and len(op.inputs) > 1 and op.inputs[1] >= 0:
         size += _up(micro_bytes(graph.tensors[op.inputs[1]]))
     return size
+
+
+def _channels(graph: Subgraph, op: Op) -> int:
+    """Bytes of a kernel's arrays of one number for each output channel."""
+    rule = _PER_CHANNEL.get(op.name)
+    if rule is None or rule[0] >= len(op.inputs) or op.inputs[rule[0]] < 0:
+        return 0
+    slot, axis, always = rule
+    weight = graph.tensors[op.inputs[slot]]
+    if not always and not (weight.quantization and len(weight.quantization.scale) > 1):
+        return 0
+    channels = weight.shape[axis] if axis < len(weight.shape) else 1
+    return 2 * _up(4 * max(channels, 1))
+
+
+def _preparing(graph: Subgraph, op: Op) -> int:
+    """Bytes of what a kernel with channels looks at while it prepares: whole tensors."""
+    if op.name not in _PER_CHANNEL:
+        return 0
+    used = [graph.tensors[i].quantization for i in (*op.inputs, *op.outputs) if i >= 0]
+    scales = [len(q.scale) if q else 0 for q in used]
+    return sum(_TENSOR + (_QUANTIZATION + 4 * (n - 1) if n else 0) for n in scales)
 
 
 def _outside(model: TfliteModel) -> Iterator[int]:
@@ -250,14 +265,19 @@ def _estimate(model: TfliteModel) -> Estimate:
     buffers = sum(len(scratch(graph, op)) for graph in model.subgraphs for op in graph.ops)
     before = _BASE + (_SUBGRAPH + 16) * len(model.subgraphs) + _EVAL_TENSOR * tensors
     before += _POINTER * buffers
+    nodes = [(graph, op) for graph in model.subgraphs for op in graph.ops]
+    before += sum(_NODE + _kept(graph, op) for graph, op in nodes)
+    preparing = 0
+    for graph, op in nodes:
+        before += _channels(graph, op)
+        preparing = max(preparing, before + _REQUESTS + _preparing(graph, op))
     for graph in model.subgraphs:
-        before += sum(_NODE + _kept(graph, op) for op in graph.ops)
         variables = [t for t in graph.tensors if t.is_variable and not t.is_constant]
         before += sum(_up(micro_bytes(t)) for t in variables)
     before += sum(map(_up, _variables(model).values()))
     tail = before + sum(_outside(model))
     planning = _REQUESTS + _ALLOCATION_INFO * (tensors + buffers) + _PLANNED * len(intervals or ())
-    smallest = None if above is None else _up(max(above + tail, before + planning))
+    smallest = None if above is None else _up(max(above + tail, before + planning, preparing))
     return Estimate(above, tail, smallest)
 
 
