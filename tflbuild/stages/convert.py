@@ -18,7 +18,7 @@ from tflbuild.stages import lower
 from tflbuild.stages.base import Request
 from tflbuild.verification import Converted, verify
 
-VERSION = 5
+VERSION = 6
 MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "tf"
 
