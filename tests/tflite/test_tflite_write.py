@@ -158,8 +158,12 @@ def test_metadata_is_added_and_replaced() -> None:
     assert not buffer_alignment_problems(out)
 
 
-def test_data_behind_the_flatbuffer_moves_along() -> None:
-    """The layout of files over 2 GB: weights at absolute offsets behind the flatbuffer."""
+@pytest.mark.parametrize("large", [True, False])
+def test_data_behind_the_flatbuffer(large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The layout of files over 2 GB: weights at absolute offsets behind the flatbuffer. They move
+    along; in a smaller file they come into it, where every runtime looks."""
+    if large:
+        monkeypatch.setattr("tflbuild.tflite.write._INLINE", 0)
     maker = make.two_in_two_out()
     weight = maker.model.buffers[maker.model.subgraphs[0].tensors[3].buffer]
     raw, weight.data = weight.data.tobytes(), None
@@ -174,8 +178,9 @@ def test_data_behind_the_flatbuffer_moves_along() -> None:
     model = read_model(out)
     place = model.buffers[model.subgraphs[0].tensors[3].buffer]
     assert bytes(out[place.offset : place.offset + place.size]) == raw
+    assert place.behind is large
     assert place.offset != padded
-    assert place.offset + place.size == len(out)
+    assert (place.offset + place.size == len(out)) is large
     assert not buffer_alignment_problems(out)
     np.testing.assert_array_equal(run(out)["y"], run(inline)["score"])
 

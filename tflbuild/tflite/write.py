@@ -29,6 +29,7 @@ from .signature import Interface, check_interfaces, tensor_names
 from .versions import corrections, metadata_value
 
 _LIMIT = 2**31 - 1  # bytes that a flatbuffer can address
+_INLINE = _LIMIT - 2**26  # bytes of a file whose buffers surely fit into one, with its structure
 _LATER = 2**63  # stands for an offset behind the flatbuffer that is known at the end only
 
 
@@ -166,10 +167,14 @@ def _patch(packed: bytearray, tables: list[Any], field: int, starts: list[int]) 
 
 
 def _place_buffers(root: Any, model: TfliteModel, source: memoryview, tail: _Tail) -> None:
-    """Inline buffers become aligned views, those behind the flatbuffer move to the tail."""
+    """Buffers become aligned views. Those behind the flatbuffer come into it, since not every
+    runtime looks there (LiteRT for Microcontrollers computes garbage without a word); of a file
+    that is too large for that they move to the tail."""
     written: dict[tuple[int, int], int] = {}
+    whole = model.size <= _INLINE
     for i, (buffer, place) in enumerate(zip(root.buffers, model.buffers, strict=True)):
-        if buffer.data is not None and len(buffer.data):
+        inside = buffer.data is not None and len(buffer.data)
+        if inside or (whole and buffer.offset > 1):
             view = source[place.offset : place.offset + place.size]
             root.buffers[i] = _AlignedBuffer(view, written, (place.offset, place.size))
         elif buffer.offset > 1:
