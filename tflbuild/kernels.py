@@ -58,8 +58,15 @@ class Kernels:
             return {}
         return {name: self.custom_ops[name] for name in names if self.custom_ops.get(name)}
 
+    @property
+    def kernels(self) -> list[str]:
+        """The custom ops that have one."""
+        return list(self.registers(self.custom_ops))
+
     def missing(self, model: TfliteModel) -> str:
         """Why a file cannot be run; "" when it can."""
+        from tflbuild.tflite.foreign import foreign_ops
+
         found = foreign_ops(model)
         custom = [n for n in found["custom"] if n not in self.registers(found["custom"])]
         if custom:
@@ -73,10 +80,14 @@ class Kernels:
 
     def elsewhere(self, model: TfliteModel) -> bool:
         """Whether the validator has to run a file."""
+        from tflbuild.tflite.foreign import foreign_ops
+
         return bool(self.python and foreign_ops(model)["select"])
 
     def runner(self, model: TfliteModel) -> str:
         """What runs a file, for people."""
+        from tflbuild.tflite.foreign import foreign_ops
+
         if self.missing(model):
             return "nothing"
         found = foreign_ops(model)
@@ -87,6 +98,8 @@ class Kernels:
 
     def delegates(self, model: TfliteModel) -> list[Any]:
         """For `Interpreter(experimental_delegates=…)` of LiteRT. Raises TaskError."""
+        from tflbuild.tflite.foreign import foreign_ops
+
         found, given = foreign_ops(model), []
         if found["select"] and self.flex_library is not None:
             given += load_flex(self.flex_library)
@@ -109,16 +122,6 @@ class Kernels:
             return custom_ops.registrations(str(self.library), registers)
         except custom_ops.LibraryError as error:
             raise TaskError(f"library {self.library}: {error}", key="targets") from error
-
-
-def foreign_ops(model: TfliteModel) -> dict[str, list[str]]:
-    """The ops that are not builtin, by kind ("select", "custom"), sorted."""
-    found: dict[str, set[str]] = {"select": set(), "custom": set()}
-    for graph in model.subgraphs:
-        for op in graph.ops:
-            if op.kind != "builtin":
-                found[op.kind].add(op.name)
-    return {kind: sorted(names) for kind, names in found.items()}
 
 
 def load_flex(path: Path) -> list[Any]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from tflbuild.errors import TaskError
 from tflbuild.stages.base import Request
-from tflbuild.stages.convert import interface_problems
+from tflbuild.stages.convert import check_ops, interface_problems
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "lite"
 
@@ -21,6 +21,7 @@ def run(request: Request) -> None:
 
     data = request.inputs["lowered.tflite"].read_bytes()
     model = read_model(data)
+    check_ops(model, request.params)
     problems = [*buffer_alignment_problems(data), *weightless_variables(model)]
     for signature in request.read_json("interface.json")["signatures"]:
         problems += interface_problems(model, signature)

@@ -6,24 +6,31 @@ for) and `convert.json` (converter entry, quantization counts, calibration range
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tflbuild import archive, calibration, data, keep_float, quantizing
-from tflbuild.conversion import Lowered, bind, give_ranks, make_converter
+from tflbuild.conversion import Lowered, bind, give_ranks, layers, make_converter
 from tflbuild.errors import TaskError
+from tflbuild.kernels import Kernels
 from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.optimizations.base import TENSORFLOW, Settings
 from tflbuild.stages import lower
 from tflbuild.stages.base import Request
 from tflbuild.verification import Converted, verify
 
-VERSION = 5
+if TYPE_CHECKING:
+    from tflbuild.tflite.read import TfliteModel
+
+VERSION = 6
 MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "tf"
 
 
 def run(request: Request) -> None:
+    from tflbuild.tflite.foreign import calibration_refusal
+
     params = request.params
     quantization = QUANTIZATIONS[params["quantize"]]
     lowered = open_lowered(request)
@@ -39,18 +46,30 @@ def run(request: Request) -> None:
             " this graph has none: use quantize: int8 with calibration data"
         )
     samples: list[data.Samples] = []
+    kernels = Kernels.of(request)
     if quantization.CALIBRATES:
         # Detected before the converter dies of it, in seconds rather than hours.
-        if problem := request.read_json("calibration.json").get(params["quantize"]):
+        told = request.read_json("calibration.json")
+        if problem := told.get(params["quantize"]):
             raise TaskError(
                 f"quantize: {params['quantize']} cannot convert it: {problem}",
                 key="optimization.quantize",
             )
+        problem = calibration_refusal(
+            told["foreign"], params["profile"], params["quantize"], kernels.kernels
+        )
+        if problem:
+            raise TaskError(problem, key="optimization.quantize")
         samples = calibration.load(request, lowered.signatures)
     generator = _generator(lowered, samples) if samples else None
+    registerers: list[Any] = []
+    if samples and kernels.kernels:
+        import tensorflow as tf
+
+        registerers = kernels.registerers(str(Path(tf.__file__).parent))
     converted = quantizing.convert(
         lambda: make_converter(lowered), quantization, Settings.of(params), generator,
-        keep_float.input_names(lowered.interface),
+        keep_float.input_names(lowered.interface), params["profile"], registerers,
     )  # fmt: skip
     released = finish(lowered, converted.data)
     report = check(released, lowered, params, converted)
@@ -58,8 +77,8 @@ def run(request: Request) -> None:
     report["entry"] = lowered.entry
     report["size"] = len(released)
     if samples:
-        report["calibration"], told = calibration.described(lowered.signatures, samples)
-        report["warnings"] += told
+        report["calibration"], warnings = calibration.described(lowered.signatures, samples)
+        report["warnings"] += warnings
     (request.out / "model.tflite").write_bytes(released)
     request.write_json("convert.json", report)
 
@@ -97,6 +116,7 @@ def check(released: bytes, lowered: Lowered, params: Any, converted: Converted) 
     from tflbuild.tflite.recurrent import lstm_warning
 
     model = read_model(released)
+    check_ops(model, params, layers(lowered))
     verified = verify(model, params, lowered.interface, TENSORFLOW, converted.kept, released)
     verified.problems.extend(buffer_alignment_problems(released))
     for signature in lowered.signatures:
@@ -105,6 +125,18 @@ def check(released: bytes, lowered: Lowered, params: Any, converted: Converted) 
     if lstm := lstm_warning(model, params["quantize"]):
         warnings.append(lstm)
     return {**verified.report, "warnings": warnings}
+
+
+def check_ops(
+    model: TfliteModel, params: Any, where: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """The file holds only ops that its profile allows. Raises TaskError."""
+    from tflbuild.tflite.foreign import foreign_problems
+
+    problems = foreign_problems(model, params["profile"], params.get("custom_ops", {}), where)
+    if problems:
+        more = f" (and {len(problems) - 1} more such ops)" if len(problems) > 1 else ""
+        raise TaskError(problems[0] + more)
 
 
 def interface_problems(model: Any, interface: Any) -> list[str]:
