@@ -36,11 +36,6 @@ class Group:
         return "" if self.profile == BUILTIN else f"+{self.profile}"
 
     @property
-    def unvalidated(self) -> bool:
-        """Whether all of them take a file that nothing here can run."""
-        return all(target.unvalidated for target in self.targets)
-
-    @property
     def ops(self) -> dict[str, str]:
         """The declared custom ops with the functions of the library, "" where none is named.
         Raises ManifestError."""
