@@ -274,12 +274,12 @@ def optimization_steps(
             report=report_of(validate_task),
         ))  # fmt: skip
         for target in (declared.name for declared in group.targets):
-            own = Group(group.profile, (workspace.targets[target],)).running(workspace.root)
+            own = Group(group.profile, (workspace.targets[target],)).loading()
             compat_task = f"compat:{model.name}:{optimization.name}@{target}"
             steps.append(Step(
                 compat_task, "compat", model, optimization, target,
                 params={"runtime": workspace.targets[target].runtime, **own.params},
-                files=own.files, request=own.request,
+                files=own.files,
                 ports=(Port(convert_task, ("model.tflite",)),),
                 report=report_of(compat_task),
             ))  # fmt: skip

@@ -18,9 +18,18 @@ from tflbuild.kernels import FLEX_LIBRARY, LIBRARY
 from tflbuild.manifest.model import Optimization, Target, Workspace
 from tflbuild.targets import RUNTIMES
 from tflbuild.tflite.kinds import CUSTOM, SELECT
-from tflbuild.validators import NoValidator, Validator, find
+from tflbuild.validators import NoValidator, find
 
 BUILTIN = "builtin"
+
+
+@dataclass(frozen=True)
+class Running:
+    """Of validate and compat: parameters, files, and what a child alone is told."""
+
+    params: Mapping[str, Any]
+    files: Mapping[str, str]
+    request: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,9 @@ class Group:
             for op in target.ops:
                 known = found.get(op.name, "")
                 if known and op.register and known != op.register:
-                    raise self._clash(target, f"the function of {op.name}", known, op.register)
+                    raise self._clash(
+                        target, f"the function of {op.name} is {known} in one, {op.register} here"
+                    )
                 found[op.name] = known or op.register
         return dict(sorted(found.items()))
 
@@ -54,16 +65,15 @@ class Group:
         for target in self.targets:
             own: str = getattr(target, key)
             if found and own and own != found:
-                raise self._clash(target, f"`{key}`", found, own)
+                raise self._clash(target, f"`{key}` is {found!r} in one, {own!r} here")
             found = found or own
         return found
 
-    def _clash(self, target: Target, what: str, one: str, other: str) -> ManifestError:
+    def _clash(self, target: Target, what: str) -> ManifestError:
         names = " and ".join(t.name for t in self.targets)
         return ManifestError(
-            f"targets {names} share one conversion ({self.profile}), and {what} is {one!r} in one"
-            f" and {other!r} in another: write the same in both, or give them optimizations of"
-            " their own (optimizations.O.targets)",
+            f"targets {names} share one conversion ({self.profile}), but {what}: write the same in"
+            " all, or give them optimizations of their own (optimizations.O.targets)",
             target.position,
         )
 
@@ -76,18 +86,38 @@ class Group:
         library = self.path(LIBRARY)
         return {"custom_ops": self.ops}, {LIBRARY: library} if library else {}
 
+    def loading(self) -> Running:
+        """What compat loads the file with. Raises ManifestError."""
+        params: dict[str, Any] = {}
+        files: dict[str, str] = {}
+        if self.profile in CUSTOM:
+            params["custom_ops"] = self.ops
+            if library := self.path(LIBRARY):
+                files[LIBRARY] = library
+        if self.profile in SELECT and (library := self.path(FLEX_LIBRARY)):
+            files[FLEX_LIBRARY] = library
+        return Running(params, files, {})
+
     def running(self, root: Path) -> Running:
-        """What it takes to run the file. Raises ManifestError."""
-        return running(self, root)
-
-
-@dataclass(frozen=True)
-class Running:
-    """Of validate and compat: parameters, files, and what a child alone is told."""
-
-    params: Mapping[str, Any]
-    files: Mapping[str, str]
-    request: Mapping[str, Any]
+        """What validate runs the file with. Raises ManifestError."""
+        own, path = self.loading(), self.path("validator")
+        if self.profile not in SELECT or not path:
+            return own
+        target = next(t for t in self.targets if t.validator)
+        if FLEX_LIBRARY in own.files:
+            raise self._clash(target, "one has a `flex_library`, and this a `validator`")
+        try:
+            found = find(root / path)
+        except NoValidator as error:
+            raise ManifestError(
+                f"validator {path!r} of target {target.name}: {error}", target.position
+            ) from error
+        files = {name: os.path.relpath(place, root) for name, place in found.files.items()}
+        return Running(
+            {**own.params, "validator": dict(found.versions)},
+            {**own.files, **files},
+            {"params": {"validator_python": str(found.python)}},
+        )
 
 
 def groups(workspace: Workspace, optimization: Optimization) -> list[Group]:
@@ -97,34 +127,3 @@ def groups(workspace: Workspace, optimization: Optimization) -> list[Group]:
         target = workspace.targets[name]
         found.setdefault(RUNTIMES[target.runtime].profile(target), []).append(target)
     return [Group(profile, tuple(targets)) for profile, targets in sorted(found.items())]
-
-
-def running(group: Group, root: Path) -> Running:
-    params: dict[str, Any] = {}
-    files: dict[str, str] = {}
-    request: dict[str, Any] = {}
-    if group.profile in CUSTOM:
-        params["custom_ops"] = group.ops
-        if library := group.path(LIBRARY):
-            files[LIBRARY] = library
-    if group.profile in SELECT:
-        if library := group.path(FLEX_LIBRARY):
-            files[FLEX_LIBRARY] = library
-        if found := validator(group, root):
-            params["validator"] = dict(found.versions)
-            files |= {n: os.path.relpath(path, root) for n, path in found.files.items()}
-            request["params"] = {"validator_python": str(found.python)}
-    return Running(params, files, request)
-
-
-def validator(group: Group, root: Path) -> Validator | None:
-    """Raises ManifestError where the path is none."""
-    if not (path := group.path("validator")):
-        return None
-    target = next(t for t in group.targets if t.validator)
-    try:
-        return find(root / path)
-    except NoValidator as error:
-        raise ManifestError(
-            f"validator {path!r} of target {target.name}: {error}", target.position
-        ) from error

@@ -37,8 +37,6 @@ def loading(data: bytes, model: TfliteModel, kernels: Kernels) -> dict[str, Any]
     """`loads`, and if not why: `problem` (the runtime refuses it) or `not_loaded` (it was not
     tried here)."""
     not_loaded = kernels.missing(model)
-    if not not_loaded and kernels.elsewhere(model):
-        not_loaded = "the validator runs it"
     problem = "" if not_loaded else load_problem(data, kernels.delegates(model))
     return {"loads": not (problem or not_loaded), "problem": problem, "not_loaded": not_loaded}
 

@@ -56,7 +56,11 @@ def run(request: Request) -> None:
                 key="optimization.quantize",
             )
         problem = calibration_refusal(
-            told["foreign"], params["profile"], params["quantize"], kernels.kernels
+            told["foreign"],
+            params["profile"],
+            params["quantize"],
+            kernels.kernels,
+            layers(lowered),
         )
         if problem:
             raise TaskError(problem, key="optimization.quantize")

@@ -65,33 +65,38 @@ def calibration_refusal(
     profile: str,
     quantize: str,
     kernels: Collection[str],
+    layers: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """Why a calibrated conversion cannot work; "" where it can.
 
     `foreign`: `foreign_ops` of the float file that has both kinds; `kernels`: the custom ops that
-    have one here.
+    have one here; `layers` as of `foreign_problems`.
     """
     select, custom = list(foreign["select"]), list(foreign["custom"])
     if profile not in SELECT:  # then the converter makes custom ops of them
         custom, select = sorted([*custom, *(name.removeprefix(FLEX) for name in select)]), []
+
+    def told(names: Sequence[str]) -> str:
+        return _few([f"{n}{_where((layers or {}).get(n.removeprefix(FLEX), ()))}" for n in names])
+
     if select:
         return (
             f"quantize: {quantize} runs the model to calibrate it, and TensorFlow since 2.20 has no"
-            f" kernels for select TF ops ({_few(select)}): write dynamic_range, float16 or none,"
-            " train with quantization (qat), or replace them in the model"
+            f" kernels for select TF ops ({told(select)}): write dynamic_range, float16 or"
+            " none, train with quantization (qat), or replace them in the model"
         )
     if profile not in CUSTOM or not custom:
         return ""
     if quantize == "int16x8":
         return (
-            f"TensorFlow's 16-bit quantizer takes no custom ops ({_few(custom)}): write int8,"
+            f"TensorFlow's 16-bit quantizer takes no custom ops ({told(custom)}): write int8,"
             " dynamic_range or float16"
         )
     if without := [name for name in custom if name not in kernels]:
         return (
             f"quantize: {quantize} runs the model to calibrate it, and its custom ops"
-            f" {_few(without)} have no kernels here: give the target `library`, and `register` for"
-            " each, or write dynamic_range, float16 or none"
+            f" {told(without)} have no kernels here: give the target `library`, and `register`"
+            " for each, or write dynamic_range, float16 or none"
         )
     return ""
 
