@@ -164,7 +164,7 @@ def validate_gate(
     the entries that a conversion by ai-edge-quantizer used. `targets`: those that share the file,
     which say what is to be done with one that nothing here could run."""
     found = _Findings()
-    if why := measured["unvalidated"]:
+    if why := measured.get("unvalidated", ""):
         _unvalidated(found, why, targets)
     row = optimization.parity
     if row == "recipe":
