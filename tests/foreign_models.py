@@ -21,11 +21,12 @@ class Net(tf.Module):
         super().__init__()
         self.ops = ops
         draw = np.random.default_rng(0)
-        self.weight = tf.Variable(draw.normal(0, 0.4, (9, 9)).astype(np.float32))
+        self.first = tf.Variable(draw.normal(0, 0.2, (9, 128)).astype(np.float32))
+        self.second = tf.Variable(draw.normal(0, 0.2, (128, 9)).astype(np.float32))
 
     @tf.function(input_signature=[tf.TensorSpec([1, 9], tf.float32, name="x")])
     def __call__(self, x):
-        h = x @ self.weight
+        h = x @ self.first @ self.second
         found = {"plain": h}
         if "det" in self.ops:
             with tf.name_scope("volume"):
@@ -50,7 +51,7 @@ def both():
 '''
 
 # What `tf.lite.Interpreter` is to the script that a validator runs. It knows the one model above:
-# the output `det` is NumPy's, of the output `plain` as LiteRT runs it.
+# it computes both outputs with NumPy.
 TENSORFLOW = '''
 import numpy as np
 
@@ -59,14 +60,16 @@ __version__ = "2.18.1"
 
 class Interpreter:
     def __init__(self, model_path, num_threads, experimental_delegates=None):
-        self.weight = np.random.default_rng(0).normal(0, 0.4, (9, 9)).astype(np.float32)
+        draw = np.random.default_rng(0)
+        self.first = draw.normal(0, 0.2, (9, 128)).astype(np.float32)
+        self.second = draw.normal(0, 0.2, (128, 9)).astype(np.float32)
 
     def get_signature_runner(self, key):
         assert key == "serving_default", key
         return self.run
 
     def run(self, x):
-        plain = x @ self.weight
+        plain = x @ self.first @ self.second
         if x[0, 0] > 1e6:
             raise RuntimeError("too large\\nfor me")
         return {"plain": plain, "det": np.linalg.det(plain.reshape(1, 3, 3)).astype(np.float32)}
