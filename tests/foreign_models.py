@@ -106,9 +106,10 @@ def write_validator(folder: Path, tensorflow: str = "2.18.1", broken: str = "") 
 
 def compile_library(source: Path, library: Path) -> None:
     """With the machine's C++ compiler, or that of the package ziglang (in the extra `test`), so
-    that there always is one."""
+    that there always is one. (Not as `c++`, which would first compile a C++ library for minutes:
+    the sources use C's alone.)"""
     compiler = next((c for c in ("c++", "g++", "clang++") if shutil.which(c)), None)
-    command = [compiler] if compiler else [sys.executable, "-m", "ziglang", "c++"]
+    command = [compiler] if compiler else [sys.executable, "-m", "ziglang", "cc"]
     if compiler is None:
         assert find_spec("ziglang"), "no C++ compiler: install g++, or pip install ziglang"
     options = ["-O2", "-fPIC", "-shared", str(source), "-o", str(library)]

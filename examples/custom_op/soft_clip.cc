@@ -4,9 +4,9 @@
 //
 // An application registers it with `resolver.AddCustom("SoftClip", Register_SOFT_CLIP())`; tflbuild
 // takes the same function from the shared library.
-#include <cmath>
-#include <cstdlib>
-#include <cstring>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "tflite_kernel.h"
 
@@ -22,8 +22,8 @@ TfLiteStatus Prepare(TfLiteContext* context, TfLiteNode* node) {
   }
   output.type = input.type;
   const size_t bytes = sizeof(int) * (1 + input.dims->size);
-  auto* shape = static_cast<TfLiteIntArray*>(std::malloc(bytes));
-  std::memcpy(shape, input.dims, bytes);
+  auto* shape = static_cast<TfLiteIntArray*>(malloc(bytes));
+  memcpy(shape, input.dims, bytes);
   return context->ResizeTensor(context, &output, shape);
 }
 
@@ -31,7 +31,7 @@ TfLiteStatus Invoke(TfLiteContext* context, TfLiteNode* node) {
   const TfLiteTensor& input = context->tensors[node->inputs->data[0]];
   TfLiteTensor& output = context->tensors[node->outputs->data[0]];
   for (size_t i = 0; i < input.bytes / sizeof(float); ++i) {
-    output.data.f[i] = input.data.f[i] / (1.0f + std::fabs(input.data.f[i]));
+    output.data.f[i] = input.data.f[i] / (1.0f + fabsf(input.data.f[i]));
   }
   return kTfLiteOk;
 }

@@ -7,8 +7,8 @@
 #ifndef TFLBUILD_EXAMPLES_TFLITE_KERNEL_H_
 #define TFLBUILD_EXAMPLES_TFLITE_KERNEL_H_
 
-#include <cstddef>
-#include <cstdint>
+#include <stddef.h>
+#include <stdint.h>
 
 extern "C" {
 

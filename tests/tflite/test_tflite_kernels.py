@@ -23,16 +23,16 @@ HEADER = Path(__file__).resolve().parents[2] / "examples/custom_op/tflite_kernel
 # y = x * factor, with the factor in the op's options.
 SOURCE = f"""
 #include "{HEADER}"
-#include <cstdlib>
-#include <cstring>
+#include <stdlib.h>
+#include <string.h>
 static int alive = 0;
 static void* Init(TfLiteContext*, const char* buffer, size_t length) {{
-  void* factor = std::malloc(length);
-  std::memcpy(factor, buffer, length);
+  void* factor = malloc(length);
+  memcpy(factor, buffer, length);
   ++alive;
   return factor;
 }}
-static void Free(TfLiteContext*, void* data) {{ std::free(data); --alive; }}
+static void Free(TfLiteContext*, void* data) {{ free(data); --alive; }}
 static TfLiteStatus Prepare(TfLiteContext* c, TfLiteNode* node) {{
   if (*static_cast<float*>(node->user_data) == 0) {{
     c->ReportError(c, "Scale by zero");
