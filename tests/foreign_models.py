@@ -52,7 +52,7 @@ def both():
 
 # What `tf.lite.Interpreter` is to the script that a validator runs. It knows the one model above:
 # it computes both outputs with NumPy.
-TENSORFLOW = '''
+TENSORFLOW = """
 import numpy as np
 
 __version__ = "2.18.1"
@@ -77,7 +77,7 @@ class Interpreter:
 
 class lite:
     Interpreter = Interpreter
-'''
+"""
 
 
 def write_validator(folder: Path, tensorflow: str = "2.18.1", broken: str = "") -> Path:

@@ -94,12 +94,13 @@ def make_converter(lowered: Lowered) -> Any:
 def allow(converter: Any, profile: str) -> None:
     """The classes of ops that a profile takes, after everything else is set: to the sets of builtin
     ops that an optimization asks for, select TF ops are added."""
-    import tensorflow as tf
-
     if profile in SELECT:
+        import tensorflow as tf
+
         chosen = converter.target_spec.supported_ops
         converter.target_spec.supported_ops = {*chosen, tf.lite.OpsSet.SELECT_TF_OPS}
-    converter.allow_custom_ops = profile in CUSTOM
+    if profile in CUSTOM:
+        converter.allow_custom_ops = True
 
 
 def layers(lowered: Lowered) -> dict[str, list[str]]:

@@ -79,9 +79,10 @@ def test_released(place: WorkspaceFolder, built: BuildResult) -> None:
     assert [op.name for op in model.subgraphs[0].ops if op.kind == "select"] == [
         "FlexMatrixDeterminant"
     ]
-    # One without any is validated like every other.
+    # One without any is validated like every other, and says so.
     report = place.report("plain/int8+select/validate.json")
     assert report["measured"]["runner"] == "LiteRT"
+    assert report["conversion"]["foreign"] == {"select": [], "custom": []}
     assert report["gate"]["findings"] == []
 
 

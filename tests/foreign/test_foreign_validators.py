@@ -115,9 +115,7 @@ class Interpreter:
 
 def test_an_old_tensorflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lite = SimpleNamespace(Interpreter=Interpreter)
-    monkeypatch.setitem(
-        sys.modules, "tensorflow", SimpleNamespace(lite=lite, __version__="2.4.4")
-    )
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(lite=lite, __version__="2.4.4"))
     tensors = {"inputs": {"x": 3}, "outputs": {"y": 8, "text": 9, "calls": 10}}
     steps = ["", "", "state", "load"]
     (tmp_path / "plan.json").write_text(json.dumps({**PLAN, "tensors": tensors, "steps": steps}))
@@ -198,8 +196,8 @@ def test_a_validator_of_a_group(tmp_path: Path) -> None:
     assert running.request == {"params": {"validator_python": str(python)}}
     assert running.files["validator/numpy/METADATA"].startswith("env/lib/python3.11/")
     with pytest.raises(ManifestError, match="one has a `flex_library`"):
-        Group(
-            "select", (flex, Target("other", "select-tf-ops", flex_library="f.so"))
-        ).running(tmp_path)
+        Group("select", (flex, Target("other", "select-tf-ops", flex_library="f.so"))).running(
+            tmp_path
+        )
     with pytest.raises(ManifestError, match=r"validator '/no/python' of target bad: there is no"):
         Group("select", (Target("bad", "select-tf-ops", validator="/no/python"),)).running(tmp_path)

@@ -49,7 +49,7 @@ models:
       python: {{targets: [own_python]}}
       library: {{targets: [own_library]}}
 """
-MIXED = '''
+MIXED = """
 import tensorflow as tf
 from network import Network, soft_clip
 
@@ -63,7 +63,7 @@ class Mixed(Network):
 
 def network():
     return Mixed()
-'''
+"""
 
 
 def test_validated_by_tensorflow_2_18(workspace: WorkspaceFolder) -> None:

@@ -129,7 +129,9 @@ def test_other_ops_stay_unresolved(library: Path) -> None:
 
 
 def test_functions_that_are_none(library: Path, tmp_path: Path) -> None:
-    with pytest.raises(LibraryError, match='has no function Missing for the op Scale: .*extern "C"'):
+    with pytest.raises(
+        LibraryError, match='has no function Missing for the op Scale: .*extern "C"'
+    ):
         registrations(str(library), {"Scale": "Missing"})
     with pytest.raises(LibraryError, match="whose invoke is set"):
         registrations(str(library), {"Scale": "Register_NOTHING"})

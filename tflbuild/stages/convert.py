@@ -6,7 +6,7 @@ for) and `convert.json` (converter entry, quantization counts, calibration range
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +29,6 @@ ZYGOTE = "tf"
 
 
 def run(request: Request) -> None:
-    from tflbuild.tflite.foreign import calibration_refusal
-
     params = request.params
     quantization = QUANTIZATIONS[params["quantize"]]
     lowered = open_lowered(request)
@@ -55,15 +53,7 @@ def run(request: Request) -> None:
                 f"quantize: {params['quantize']} cannot convert it: {problem}",
                 key="optimization.quantize",
             )
-        problem = calibration_refusal(
-            told["foreign"],
-            params["profile"],
-            params["quantize"],
-            kernels.kernels,
-            layers(lowered),
-        )
-        if problem:
-            raise TaskError(problem, key="optimization.quantize")
+        check_kernels(told["foreign"], params, kernels, lowered)
         samples = calibration.load(request, lowered.signatures)
     generator = _generator(lowered, samples) if samples else None
     registerers: list[Any] = []
@@ -116,11 +106,12 @@ def finish(lowered: Lowered, raw: bytes) -> bytes:
 
 def check(released: bytes, lowered: Lowered, params: Any, converted: Converted) -> dict[str, Any]:
     """You got what you asked for: else TaskError, before anything is released."""
+    from tflbuild.tflite.foreign import foreign_ops
     from tflbuild.tflite.read import buffer_alignment_problems, read_model
     from tflbuild.tflite.recurrent import lstm_warning
 
     model = read_model(released)
-    check_ops(model, params, layers(lowered))
+    check_ops(model, params, lowered)
     verified = verify(model, params, lowered.interface, TENSORFLOW, converted.kept, released)
     verified.problems.extend(buffer_alignment_problems(released))
     for signature in lowered.signatures:
@@ -128,19 +119,33 @@ def check(released: bytes, lowered: Lowered, params: Any, converted: Converted) 
     warnings = [*converted.warnings, *verified.or_fail().warnings]
     if lstm := lstm_warning(model, params["quantize"]):
         warnings.append(lstm)
-    return {**verified.report, "warnings": warnings}
+    report = {**verified.report, "warnings": warnings}
+    if params["profile"] != "builtin":  # it may hold builtin ops alone, all the same
+        report["foreign"] = foreign_ops(model)
+    return report
 
 
-def check_ops(
-    model: TfliteModel, params: Any, where: Mapping[str, Sequence[str]] | None = None
-) -> None:
+def check_kernels(foreign: Any, params: Any, kernels: Kernels, lowered: Lowered) -> None:
+    """Calibration can run the model, whose float file holds the ops `foreign`. Raises TaskError."""
+    from tflbuild.tflite.foreign import calibration_refusal
+
+    asked = (foreign, params["profile"], params["quantize"], kernels.kernels)
+    if calibration_refusal(*asked):
+        told = calibration_refusal(*asked, layers(lowered))
+        raise TaskError(told, key="optimization.quantize")
+
+
+def check_ops(model: TfliteModel, params: Any, lowered: Lowered | None = None) -> None:
     """The file holds only ops that its profile allows. Raises TaskError."""
     from tflbuild.tflite.foreign import foreign_problems
 
-    problems = foreign_problems(model, params["profile"], params.get("custom_ops", {}), where)
-    if problems:
-        more = f" (and {len(problems) - 1} more such ops)" if len(problems) > 1 else ""
-        raise TaskError(problems[0] + more)
+    allowed = (params["profile"], params.get("custom_ops", {}))
+    if not foreign_problems(model, *allowed):
+        return
+    # Only now: a graph may be large.
+    problems = foreign_problems(model, *allowed, layers(lowered) if lowered else None)
+    more = f" (and {len(problems) - 1} more such ops)" if len(problems) > 1 else ""
+    raise TaskError(problems[0] + more)
 
 
 def interface_problems(model: Any, interface: Any) -> list[str]:
