@@ -1,4 +1,4 @@
-"""A validator is found by the names of its packages; the script it runs, by a TensorFlow of ours."""
+"""A validator is found by the names of its packages; its script runs with a TensorFlow of ours."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -85,7 +85,7 @@ def test_one_that_is_not_there(tmp_path: Path) -> None:
 class Interpreter:
     """As TensorFlow 2.4 has it: no signature runners. It adds 1 to x and counts its calls."""
 
-    made: list[Interpreter] = []
+    made: ClassVar[list[Interpreter]] = []
 
     def __init__(self, **options: Any) -> None:
         assert options == {"model_path": "m.tflite", "num_threads": 1}

@@ -1,4 +1,4 @@
-"""Kernels out of a shared library, given to LiteRT's interpreter by a delegate that takes nothing."""
+"""Kernels out of a shared library, given to LiteRT's interpreter by a delegate of no nodes."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_other_ops_stay_unresolved(library: Path) -> None:
 
 def test_functions_that_are_none(library: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        LibraryError, match='has no function Missing for the op Scale: .*extern "C"'
+        LibraryError, match=r'has no function Missing for the op Scale: .*extern "C"'
     ):
         registrations(str(library), {"Scale": "Missing"})
     with pytest.raises(LibraryError, match="whose invoke is set"):
