@@ -91,10 +91,12 @@ def make_converter(lowered: Lowered) -> Any:
     return converter
 
 
-def allow(converter: Any, profile: str) -> None:
+def allow(converter: Any, profile: str, calibrated: bool) -> None:
     """The classes of ops that a profile takes, after everything else is set: to the sets of builtin
-    ops that an optimization asks for, select TF ops are added."""
-    if profile in SELECT:
+    ops that an optimization asks for, select TF ops are added. Not where the model is calibrated:
+    it holds none then (`check_kernels`), and the set would let int16x8 leave in float what has no
+    such kernel, in silence."""
+    if profile in SELECT and not calibrated:
         import tensorflow as tf
 
         chosen = converter.target_spec.supported_ops

@@ -42,7 +42,7 @@ def convert(
         assert quantization.configure is not None  # the manifest refuses those without
         quantization.configure(converter, chosen, calibration)
         _configure_further(converter, chosen)
-        allow(converter, profile)
+        allow(converter, profile, calibration is not None)
         if registerers:
             converter.target_spec._experimental_custom_op_registerers = list(registerers)
         if chosen.keep_float:
