@@ -23,7 +23,7 @@ from tflbuild.verification import Converted, verify
 if TYPE_CHECKING:
     from tflbuild.tflite.read import TfliteModel
 
-VERSION = 6
+VERSION = 7
 MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "tf"
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tflbuild.tflite.read import Subgraph, TfliteModel
     from tflbuild.tflite.signature import Interface
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "lite"
 
@@ -48,7 +48,25 @@ def run(request: Request) -> None:
     (request.out / "lowered.tflite").write_bytes(data)
     request.write_json("interface.json", {"signatures": described, "quantization_aware": False})
     reason = f"{loaded.loader} gives a file: there is no graph to lower"
-    request.write_json("lower.json", {"loader": loaded.loader, "route": ROUTE, "reason": reason})
+    told = {"loader": loaded.loader, "route": ROUTE, "reason": reason}
+    request.write_json("lower.json", {**told, "warnings": version_warnings(model)})
+
+
+def version_warnings(model: TfliteModel) -> list[str]:
+    """What `rewrite` puts right in a file that was made elsewhere."""
+    from tflbuild.tflite import versions
+
+    described = versions.describe(model)
+    changes = [f"{w['op']} {w['written']} to {w['right']}" for w in described["wrong"]]
+    if not changes:
+        return []
+    more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+    minimum = described["min_runtime"]["tensorflow"]
+    needs = f"; the file needs TensorFlow {minimum} or LiteRT {described['min_runtime']['litert']}"
+    return [
+        "operators had versions that are not what they need, put right in what is released: "
+        + ", ".join(changes[:3]) + more + (needs if minimum else "")
+    ]  # fmt: skip
 
 
 def bound(

@@ -23,7 +23,7 @@ from tflbuild.verification import INTEGER, verify
 if TYPE_CHECKING:
     from tflbuild.tflite.read import Op, Subgraph, TfliteModel
 
-VERSION = 2
+VERSION = 3
 MODULES: tuple[str, ...] = ("ai_edge_quantizer", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "lite"
 

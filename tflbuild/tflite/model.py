@@ -145,6 +145,7 @@ class TfliteModel:
     metadata: tuple[str, ...]
     size: int
     buffers: tuple[Buffer, ...] = ()
+    min_runtime_version: str | None = None  # what the file says of itself, None: nothing
 
 
 class Options:
