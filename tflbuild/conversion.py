@@ -15,6 +15,7 @@ from typing import Any
 
 from tflbuild.errors import TaskError, TflbuildError
 from tflbuild.stages.base import ConversionFailed
+from tflbuild.tflite.kinds import CUSTOM, SELECT
 
 # The documented meaning of ConverterErrorData.error_code (converter_error_data.proto).
 ERROR_CODES = {
@@ -88,6 +89,29 @@ def make_converter(lowered: Lowered) -> Any:
         )
     converter.exclude_conversion_metadata = True  # two object-API passes over the whole file
     return converter
+
+
+def allow(converter: Any, profile: str, calibrated: bool) -> None:
+    """The classes of ops that a profile takes, after everything else is set: to the sets of builtin
+    ops that an optimization asks for, select TF ops are added. Not where the model is calibrated:
+    it holds none then (`check_kernels`), and the set would let int16x8 leave in float what has no
+    such kernel, in silence."""
+    if profile in SELECT and not calibrated:
+        import tensorflow as tf
+
+        chosen = converter.target_spec.supported_ops
+        converter.target_spec.supported_ops = {*chosen, tf.lite.OpsSet.SELECT_TF_OPS}
+    if profile in CUSTOM:
+        converter.allow_custom_ops = True
+
+
+def layers(lowered: Lowered) -> dict[str, list[str]]:
+    """Where the source has each op of TensorFlow, by node names; {} where it was not frozen."""
+    found: dict[str, list[str]] = {}
+    if lowered.frozen:
+        for node in read_graph(lowered.path).node:
+            found.setdefault(node.op, []).append(node.name)
+    return found
 
 
 def read_graph(path: Path) -> Any:

@@ -158,10 +158,14 @@ def validate_gate(
     optimization: Optimization,
     warnings: Sequence[str] = (),
     recipe: Sequence[Mapping[str, Any]] = (),
+    targets: Sequence[Target] = (),
 ) -> Verdict:
     """Parity with the source and the metrics; `warnings` of the stages are passed on. `recipe`:
-    the entries that a conversion by ai-edge-quantizer used."""
+    the entries that a conversion by ai-edge-quantizer used. `targets`: those that share the file,
+    which say what is to be done with one that nothing here could run."""
     found = _Findings()
+    if why := measured.get("unvalidated", ""):
+        _unvalidated(found, why, targets)
     row = optimization.parity
     if row == "recipe":
         row = recipe_row(recipe)
@@ -176,13 +180,33 @@ def validate_gate(
                 )
                 judge(numbers, f"output {numbers['output']!r}{where}")
         values = {m["name"]: m for m in measured["metrics"] if m["signature"] == name}
-        for limits in shipped.metrics:
+        for limits in () if why else shipped.metrics:
             _metric(found, limits, values[limits.name], where)
     for warning in dict.fromkeys(warnings):
         found.warn("data" if warning.endswith("not representative") else "stage", warning)
     if not all(signature["representative"] for signature in measured["signatures"]):
         found.warn("data", "measured on random data, which is not representative")
     return found.verdict()
+
+
+def _unvalidated(found: _Findings, why: str, targets: Sequence[Target]) -> None:
+    """A warning where all targets take a file that was not run, else what can be done."""
+    strict = [target for target in targets if not target.unvalidated]
+    if not strict:
+        found.warn("unvalidated", f"not validated: {why}")
+        return
+    first = strict[0]
+    ways = ["`library` (with `register` for each op)"]
+    if "select" in why:
+        ways = [
+            "`flex_library` (a shared library with the Flex delegate)",
+            "`validator` (a Python with TensorFlow 2.4 to 2.19)",
+        ]
+    found.fail(
+        "unvalidated",
+        f"not validated: {why}; give target {first.name} {' or '.join(ways)}, or release it as it"
+        " is: `unvalidated: allow`",
+    )
 
 
 def _metric(found: _Findings, limits: MetricLimits, value: Mapping[str, Any], where: str) -> None:

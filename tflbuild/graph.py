@@ -37,11 +37,11 @@ from tflbuild.model_data import (
     sequences,
 )
 from tflbuild.optimizations.base import AI_EDGE
+from tflbuild.profiles import Group, groups
 from tflbuild.sources import FORMATS
 from tflbuild.sources.base import TFLITE
 from tflbuild.sources.made import OUTPUT
 from tflbuild.step import Artifact, Port, Step, report_of
-from tflbuild.targets import RUNTIMES
 from tflbuild.usercode import code_inputs
 
 
@@ -245,16 +245,11 @@ def optimization_steps(
 ) -> list[Step]:
     """convert and validate once for each converter profile, compat and release for each target."""
     steps: list[Step] = []
-    profiles: dict[str, list[str]] = {}
-    for target in optimization.targets:
-        declared = workspace.targets[target]
-        profile = RUNTIMES[declared.runtime].profile(declared)
-        profiles.setdefault(profile, []).append(target)
-    for profile, targets in sorted(profiles.items()):
-        suffix = "" if profile == "builtin" else f"+{profile}"
-        pair = f"{model.name}:{optimization.name}{suffix}"
+    for group in groups(workspace, optimization):
+        pair = f"{model.name}:{optimization.name}{group.suffix}"
         convert_task, validate_task = f"convert:{pair}", f"validate:{pair}"
-        steps.append(conversion_step(convert_task, model, optimization, profile, source))
+        steps.append(conversion_step(convert_task, model, optimization, group, source))
+        running = group.running(workspace.root)
         steps.append(Step(
             validate_task, "validate", model, optimization,
             params={
@@ -267,8 +262,10 @@ def optimization_steps(
                     }
                     for shipped in model.signatures
                 ],
+                **running.params,
             },
-            files=test_files,
+            files={**test_files, **running.files},
+            request=running.request,
             ports=(
                 Port(convert_task, ("model.tflite",)),
                 Port(f"lower:{model.name}", ("interface.json",)),
@@ -277,11 +274,13 @@ def optimization_steps(
             ),
             report=report_of(validate_task),
         ))  # fmt: skip
-        for target in targets:
+        for target in (declared.name for declared in group.targets):
+            own = Group(group.profile, (workspace.targets[target],)).loading()
             compat_task = f"compat:{model.name}:{optimization.name}@{target}"
             steps.append(Step(
                 compat_task, "compat", model, optimization, target,
-                params={"runtime": workspace.targets[target].runtime},
+                params={"runtime": workspace.targets[target].runtime, **own.params},
+                files=own.files,
                 ports=(Port(convert_task, ("model.tflite",)),),
                 report=report_of(compat_task),
             ))  # fmt: skip
@@ -295,12 +294,12 @@ def optimization_steps(
 
 
 def conversion_step(
-    task: str, model: Model, optimization: Optimization, profile: str, source: SourceInputs
+    task: str, model: Model, optimization: Optimization, group: Group, source: SourceInputs
 ) -> Step:
     """From the lowered form by TensorFlow's converter, or from the float file by the quantizer
     that needs no TensorFlow."""
     params: dict[str, Any] = {
-        "quantize": optimization.quantize, "io": optimization.io, "profile": profile,
+        "quantize": optimization.quantize, "io": optimization.io, "profile": group.profile,
         **optimization.settings,
     }  # fmt: skip
     if optimization.io_output is not None:
@@ -316,6 +315,9 @@ def conversion_step(
         params["metadata"], own = metadata_inputs(model.metadata)
         files |= own
     gates = (f"evaluate:{model.name}",)
+    own, kernels = group.conversion(optimization.calibrates)
+    params |= own
+    files = {**files, **kernels}
     if optimization.quantizer != AI_EDGE:
         if optimization.calibrates:
             ports += (Port(f"evaluate:{model.name}", ("calibration.json",)),)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tflbuild.kernels import Kernels
+
 if TYPE_CHECKING:
     from tflbuild.tflite.read import TfliteModel
 
@@ -53,21 +55,21 @@ PARTS: tuple[Part, ...] = (
 )
 
 
-def measure(data: bytes, *, runtime: str | None) -> dict[str, Any]:
+def measure(data: bytes, *, runtime: str | None, kernels: Kernels | None = None) -> dict[str, Any]:
     """All that can be said of a file.
 
-    Keys: those of `tflite.digest.describe`; `runtime`; `size` (bytes of the file); `loads`, and
-    `problem` (why LiteRT does not load it, "" when it does); and those of `PARTS`.
+    Keys: those of `tflite.digest.describe`; `runtime`; `size` (bytes of the file); those of
+    `loading` and of `PARTS`; and `delegates`.
 
     Args:
         data: the whole file.
         runtime: the built-in runtime that it is measured for; None: for none.
+        kernels: what runs operators that are not builtin; None: nothing.
 
     Raises:
         InvalidModel: it is not a sound `.tflite` file.
     """
     from tflbuild.delegates import table
-    from tflbuild.loading import load_problem
     from tflbuild.tflite.digest import describe
     from tflbuild.tflite.read import read_model
 
@@ -76,8 +78,19 @@ def measure(data: bytes, *, runtime: str | None) -> dict[str, Any]:
     for part in PARTS:
         if not part.runtimes or runtime in part.runtimes:
             report[part.key] = part.measure(model, data)
-    report["problem"] = load_problem(data, model)
-    report["loads"] = not report["problem"]
+    report |= loading(data, model, kernels or Kernels())
     # The runtime itself is asked which operators XNNPACK takes, once it is known not to crash.
     report["delegates"] = table.measure(model, data, observe=report["loads"])
     return report
+
+
+def loading(data: bytes, model: TfliteModel, kernels: Kernels) -> dict[str, Any]:
+    """`loads`, and if not why: `problem` (the runtime refuses it) or `not_loaded` (it was not
+    tried here)."""
+    from tflbuild.loading import load_problem
+
+    not_loaded = kernels.missing(model)
+    if kernels.elsewhere(model):
+        not_loaded = f"{kernels.runner(model)} runs it, when it is validated"
+    problem = "" if not_loaded else load_problem(data, model, kernels.delegates(model))
+    return {"loads": not (problem or not_loaded), "problem": problem, "not_loaded": not_loaded}

@@ -11,7 +11,8 @@ import contextlib
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tflbuild.errors import one_line
 from tflbuild.limits import GIB, limit_memory
@@ -26,22 +27,22 @@ _NO_REASON = "the runtime cannot allocate it, and gives no reason"
 _NO_MEMORY = "out of memory while the runtime loads it"
 
 
-def load_problem(data: bytes, model: TfliteModel) -> str:
+def load_problem(data: bytes, model: TfliteModel, delegates: Sequence[Any] = ()) -> str:
     """Why LiteRT refuses the file ("" when it does not): one line.
 
-    `model` is what `read_model` made of `data`.
+    `model` is what `read_model` made of `data`; `delegates` bring kernels that LiteRT has not.
     """
     tensors = activations(model)
     allowed = GIB + 8 * len(data) + min(tensors, MOST)
     if not hasattr(os, "fork"):
-        return _load(data)
+        return _load(data, delegates)
     reading, writing = os.pipe()
     parent = os.getpid()
     child = os.fork()
     if child == 0:
         try:
             os.close(reading)
-            _try(data, parent, writing, allowed)
+            _try(data, delegates, parent, writing, allowed)
         finally:  # whatever happens, never return into the parent's code
             os._exit(70)
     os.close(writing)
@@ -78,7 +79,9 @@ def activations(model: TfliteModel) -> int:
     )
 
 
-def _try(data: bytes, parent: int, writing: int, allowed: int) -> NoReturn:
+def _try(
+    data: bytes, delegates: Sequence[Any], parent: int, writing: int, allowed: int
+) -> NoReturn:
     """The child: load it, and say what was wrong."""
     import faulthandler
 
@@ -93,15 +96,17 @@ def _try(data: bytes, parent: int, writing: int, allowed: int) -> NoReturn:
         resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     limit_memory(allowed)
-    os.write(writing, _load(data).encode("utf-8", "replace")[:4096])
+    os.write(writing, _load(data, delegates).encode("utf-8", "replace")[:4096])
     os._exit(0)
 
 
-def _load(data: bytes) -> str:
+def _load(data: bytes, delegates: Sequence[Any]) -> str:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        Interpreter(model_content=data, num_threads=1).allocate_tensors()
+        given = list(delegates) or None
+        interpreter = Interpreter(model_content=data, num_threads=1, experimental_delegates=given)
+        interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         return one_line(error) or _NO_REASON
     except MemoryError:

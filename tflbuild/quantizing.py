@@ -6,12 +6,12 @@ error: the converter takes many in silence and does nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tflbuild.conversion import run_converter
+from tflbuild.conversion import allow, run_converter
 from tflbuild.errors import TaskError
 from tflbuild.keep_float import check_found, is_float, kept_operators
 from tflbuild.optimizations.base import Calibration, Quantization, Settings
@@ -28,9 +28,11 @@ def convert(
     settings: Settings,
     calibration: Calibration | None,
     inputs: Collection[str],
+    profile: str = "builtin",
+    registerers: Sequence[Any] = (),
 ) -> Converted:
     """Convert, and convert again without each further setting. `inputs`: the names of the model's
-    inputs, for messages.
+    inputs, for messages; `registerers` bring kernels of custom ops to the calibration.
 
     Raises ConversionFailed, and TaskError for a setting without effect.
     """
@@ -40,6 +42,9 @@ def convert(
         assert quantization.configure is not None  # the manifest refuses those without
         quantization.configure(converter, chosen, calibration)
         _configure_further(converter, chosen)
+        allow(converter, profile, calibration is not None)
+        if registerers:
+            converter.target_spec._experimental_custom_op_registerers = list(registerers)
         if chosen.keep_float:
             return _keep_float(converter, chosen, inputs)
         return Converted(run_converter(converter))

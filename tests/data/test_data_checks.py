@@ -21,6 +21,8 @@ from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.stages import convert, validate
 from tflbuild.stages.base import Request
 
+INT8 = {"quantize": "int8", "io": "int8", "profile": "builtin"}
+CALIBRATION = {"int8": "", "int16x8": "", "foreign": {"select": [], "custom": []}}
 X = {"name": "x", "dtype": "float32", "shape": [None, 2]}
 IDS = {"name": "ids", "dtype": "int32", "shape": [None]}
 RNG = np.random.default_rng(0)
@@ -330,10 +332,10 @@ def test_bad_calibration_stops_before_the_converter(
     out = tmp_path / "work/out"
     out.mkdir(parents=True)
     Request({}, {}, tmp_path).write_json("interface.json", interface)
-    Request({}, {}, tmp_path).write_json("calibration.json", {"int8": "", "int16x8": ""})
+    Request({}, {}, tmp_path).write_json("calibration.json", CALIBRATION)
     np.savez(tmp_path / "c.npz", x=floats(4, 2) if good else np.zeros((4, 2), "float32"))
     request = Request(
-        {"quantize": "int8", "io": "int8", "calibration": [{"kind": "npz", "samples": 4}]},
+        {**INT8, "calibration": [{"kind": "npz", "samples": 4}]},
         {
             "interface.json": tmp_path / "interface.json",
             "lowered.pb": tmp_path / "lowered.pb",
@@ -359,13 +361,13 @@ def test_random_calibration_is_told(
     monkeypatch.setattr(convert, "finish", lambda lowered, raw: b"")
     monkeypatch.setattr(convert, "check", lambda *_: {"warnings": []})
     np.savez(tmp_path / "c.npz", x=floats(12, 2))
-    Request({}, {}, tmp_path).write_json("calibration.json", {"int8": "", "int16x8": ""})
+    Request({}, {}, tmp_path).write_json("calibration.json", CALIBRATION)
     calibration: dict[str, Any] = {"kind": "npz"}
     if random:
         calibration = {"kind": "random", "seed": 0, "samples": 4, "low": 0.0, "high": 1.0}
     convert.run(
         Request(
-            {"quantize": "int8", "io": "int8", "calibration": [calibration]},
+            {**INT8, "calibration": [calibration]},
             {
                 "calibration.json": tmp_path / "calibration.json",
                 "calibration.0.npz": tmp_path / "c.npz",

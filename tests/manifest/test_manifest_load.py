@@ -250,3 +250,19 @@ def test_digest_keeps_the_order_of_inputs(load: Load) -> None:
         "{a: {dtype: int8}, b: {shape: [1, null, 10], dtype: float32}}",
     )
     assert digest(load, FULL) != digest(load, swapped)
+
+
+def test_what_runs_select_ops_may_lie_elsewhere(load: Load, tmp_path: Path) -> None:
+    """Environments are installed anywhere; the paths of files in keys are relative to the root."""
+    away = tmp_path.parent / f"{tmp_path.name}-away"
+    away.mkdir()
+    (away / "flex.so").touch()
+    workspace = load(
+        "version: 1\n"
+        "models: {m: {source: {format: keras, path: models/digits.keras},"
+        " optimizations: {float32: {}}}}\n"
+        f"targets: {{here: {{runtime: select-tf-ops, flex_library: data/x.npy}},\n"
+        f"  away: {{runtime: select-tf-ops, flex_library: {away}/flex.so}}}}\n"
+    )
+    assert workspace.targets["here"].flex_library == "data/x.npy"
+    assert workspace.targets["away"].flex_library == f"../{away.name}/flex.so"

@@ -158,6 +158,14 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
         HEAD + PLAIN + "targets: {s: {runtime: select-tf-ops, validator: /nowhere/python}}\n",
         "6:50", "no such file: '/nowhere/python'",
     ),
+    "no flex library": (
+        HEAD + PLAIN + "targets: {s: {runtime: select-tf-ops, flex_library: /nowhere/f.so}}\n",
+        "6:53", "no such file: '/nowhere/f.so'",
+    ),
+    "a flex library beyond the workspace": (
+        HEAD + PLAIN + "targets: {s: {runtime: select-tf-ops, flex_library: ../f.so}}\n",
+        "6:53", "leaves the workspace",
+    ),
     "a register without a library": (
         HEAD + PLAIN + "targets: {s: {runtime: custom-ops, ops: {X: {register: F}}}}\n", "6:46",
         "has no effect without `library`",

@@ -10,7 +10,8 @@ from typing import Any
 from tflbuild import gates
 from tflbuild.engine.decide import Decider
 from tflbuild.engine.state import Outputs
-from tflbuild.manifest.model import Workspace
+from tflbuild.manifest.model import Target, Workspace
+from tflbuild.profiles import groups
 from tflbuild.step import Step
 from tflbuild.verdict import Verdict
 
@@ -75,6 +76,7 @@ class Judge:
             verdict = gates.validate_gate(
                 measured, model, step.optimization, warnings,
                 report["conversion"].get("recipe", ()),
+                sharing(self.workspace, step),
             )  # fmt: skip
         report["gate"] = verdict.as_json()
         text = json.dumps(report, indent=1, sort_keys=True) + "\n"
@@ -84,6 +86,15 @@ class Judge:
         """What a producer wrote for people: the route, the reason, warnings."""
         outputs = self.decider.rows[task].outputs
         return json.loads(self.decider.store.read(outputs[output][0]))
+
+
+def sharing(workspace: Workspace, step: Step) -> Sequence[Target]:
+    """The targets whose file a step validates."""
+    assert step.optimization is not None
+    for group in groups(workspace, step.optimization):
+        if step.name.endswith(f":{step.optimization.name}{group.suffix}"):
+            return group.targets
+    return ()
 
 
 FAR = 8.0  # times: what calibration and test ranges may differ by before it is said

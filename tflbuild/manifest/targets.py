@@ -78,7 +78,7 @@ def build_target(name: str, node: Node, paths: Paths, problems: Problems) -> Tar
         ops=builder.custom_ops(),
         library=builder.library("library"),
         select_ops=builder.flag("select_ops"),
-        flex_library=builder.library("flex_library"),
+        flex_library=builder.flex_library(),
         validator=builder.validator(),
         unvalidated=text(get(node, "unvalidated")) == "allow",
         emit=strings(get(node, "emit")),
@@ -202,6 +202,17 @@ class _Builder:
         except ManifestError as error:
             self.problems.take(error)
             return ""
+
+    def flex_library(self) -> str:
+        """As `library`, but one with an absolute path may lie outside the workspace, as that of an
+        installed TensorFlow does."""
+        child = get(self.node, "flex_library")
+        if child is None or not os.path.isabs(str(child.value)):
+            return self.library("flex_library")
+        path = os.path.normpath(str(child.value))
+        if not os.path.isfile(path):
+            self.problem(f"no such file: {describe(path)}", child)
+        return os.path.relpath(path, self.paths.root)
 
     def validator(self) -> str:
         """A Python interpreter: an absolute path, or one below the root. Environments may lie

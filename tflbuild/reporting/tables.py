@@ -65,9 +65,11 @@ def artifacts(outcome: Outcome) -> Table:
     columns = ("stage", "status", "time", "float → file", "SQNR", *metrics, *budgets)
     table = _table("artifact", *columns)
     for artifact in graph.artifacts():
-        pair = f"{artifact.model}:{artifact.optimization}"
-        stages = (f"evaluate:{artifact.model}", f"convert:{pair}", f"compat:{artifact}",
-                  f"validate:{pair}", f"release:{artifact}")  # fmt: skip
+        release = f"release:{artifact}"
+        convert = graph.steps[release].ports[0].task
+        pair = convert.partition(":")[2]  # with the suffix of the converter profile
+        stages = (f"evaluate:{artifact.model}", convert, f"compat:{artifact}",
+                  f"validate:{pair}", release)  # fmt: skip
         if not any(stage in result.outcomes for stage in stages[1:]):
             continue
         validation = result.measured.get(f"validate:{pair}", {})
@@ -77,7 +79,7 @@ def artifacts(outcome: Outcome) -> Table:
             f"{sum(result.seconds.get(stage, 0.0) for stage in stages[1:]):.1f} s",
             _sizes(
                 result.measured.get(f"evaluate:{artifact.model}", {}).get("size"),
-                result.sizes.get(f"convert:{pair}"),
+                result.sizes.get(convert),
             ),
             _worst(validation),
             *([_accuracy(validation)] if metrics else []),

@@ -10,9 +10,9 @@ from __future__ import annotations
 from tflbuild.errors import TaskError
 from tflbuild.labelling import load_notes
 from tflbuild.stages.base import Request
-from tflbuild.stages.convert import interface_problems
+from tflbuild.stages.convert import check_ops, interface_problems
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "lite"
 
@@ -26,6 +26,7 @@ def run(request: Request) -> None:
     data = request.inputs["lowered.tflite"].read_bytes()
     interface = request.read_json("interface.json")
     model = read_model(data)
+    check_ops(model, request.params)
     if (notes := load_notes(request, interface)) is not None:
         interfaces = [interface_of(model, s["signature"]) for s in interface["signatures"]]
         entries = notes.entries(model, interfaces)

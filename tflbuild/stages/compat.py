@@ -1,13 +1,15 @@
 """compat: the converted file against one runtime, read from the flatbuffer, and loaded once.
 
-Output: `compat.json`. It measures and does not judge.
+Output: `compat.json`. It measures and does not judge. A file whose kernels are not here is not
+loaded: then `loads` is false, `problem` "", and `not_loaded` says what is missing.
 """
 
 from __future__ import annotations
 
+from tflbuild.kernels import Kernels
 from tflbuild.stages.base import Request
 
-VERSION = 3
+VERSION = 4
 MODULES: tuple[str, ...] = ("flatbuffers", "ai_edge_litert", "numpy")
 ZYGOTE = "lite"
 
@@ -16,4 +18,5 @@ def run(request: Request) -> None:
     from tflbuild.inspection import measure
 
     data = request.inputs["model.tflite"].read_bytes()
-    request.write_json("compat.json", measure(data, runtime=request.params["runtime"]))
+    runtime = request.params["runtime"]
+    request.write_json("compat.json", measure(data, runtime=runtime, kernels=Kernels.of(request)))

@@ -7,11 +7,13 @@ for) and `convert.json` (converter entry, quantization counts, calibration range
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tflbuild import archive, calibration, data, keep_float, quantizing
-from tflbuild.conversion import Lowered, bind, give_ranks, make_converter
+from tflbuild.conversion import Lowered, bind, give_ranks, layers, make_converter
 from tflbuild.errors import TaskError
+from tflbuild.kernels import Kernels
 from tflbuild.labelling import Notes, load_notes
 from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.optimizations.base import TENSORFLOW, Settings
@@ -19,7 +21,10 @@ from tflbuild.stages import lower
 from tflbuild.stages.base import Request
 from tflbuild.verification import Converted, verify
 
-VERSION = 6
+if TYPE_CHECKING:
+    from tflbuild.tflite.read import TfliteModel
+
+VERSION = 7
 MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "tf"
 
@@ -41,18 +46,26 @@ def run(request: Request) -> None:
         )
     notes = load_notes(request, lowered.interface)
     samples: list[data.Samples] = []
+    kernels = Kernels.of(request)
     if quantization.CALIBRATES:
         # Detected before the converter dies of it, in seconds rather than hours.
-        if problem := request.read_json("calibration.json").get(params["quantize"]):
+        told = request.read_json("calibration.json")
+        if problem := told.get(params["quantize"]):
             raise TaskError(
                 f"quantize: {params['quantize']} cannot convert it: {problem}",
                 key="optimization.quantize",
             )
+        check_kernels(told["foreign"], params, kernels, lowered)
         samples = calibration.load(request, lowered.signatures)
     generator = _generator(lowered, samples) if samples else None
+    registerers: list[Any] = []
+    if samples and kernels.kernels:
+        import tensorflow as tf
+
+        registerers = kernels.registerers(str(Path(tf.__file__).parent))
     converted = quantizing.convert(
         lambda: make_converter(lowered), quantization, Settings.of(params), generator,
-        keep_float.input_names(lowered.interface),
+        keep_float.input_names(lowered.interface), params["profile"], registerers,
     )  # fmt: skip
     released = finish(lowered, converted.data, notes)
     report = check(released, lowered, params, converted)
@@ -60,8 +73,8 @@ def run(request: Request) -> None:
     report["entry"] = lowered.entry
     report["size"] = len(released)
     if samples:
-        report["calibration"], told = calibration.described(lowered.signatures, samples)
-        report["warnings"] += told
+        report["calibration"], warnings = calibration.described(lowered.signatures, samples)
+        report["warnings"] += warnings
     (request.out / "model.tflite").write_bytes(released)
     request.write_json("convert.json", report)
 
@@ -100,10 +113,12 @@ def finish(lowered: Lowered, raw: bytes, notes: Notes | None = None) -> bytes:
 
 def check(released: bytes, lowered: Lowered, params: Any, converted: Converted) -> dict[str, Any]:
     """You got what you asked for: else TaskError, before anything is released."""
+    from tflbuild.tflite.foreign import foreign_ops
     from tflbuild.tflite.read import buffer_alignment_problems, read_model
     from tflbuild.tflite.recurrent import lstm_warning
 
     model = read_model(released)
+    check_ops(model, params, lowered)
     verified = verify(model, params, lowered.interface, TENSORFLOW, converted.kept, released)
     verified.problems.extend(buffer_alignment_problems(released))
     for signature in lowered.signatures:
@@ -111,7 +126,33 @@ def check(released: bytes, lowered: Lowered, params: Any, converted: Converted) 
     warnings = [*converted.warnings, *verified.or_fail().warnings]
     if lstm := lstm_warning(model, params["quantize"]):
         warnings.append(lstm)
-    return {**verified.report, "warnings": warnings}
+    report = {**verified.report, "warnings": warnings}
+    if params["profile"] != "builtin":  # it may hold builtin ops alone, all the same
+        report["foreign"] = foreign_ops(model)
+    return report
+
+
+def check_kernels(foreign: Any, params: Any, kernels: Kernels, lowered: Lowered) -> None:
+    """Calibration can run the model, whose float file holds the ops `foreign`. Raises TaskError."""
+    from tflbuild.tflite.foreign import calibration_refusal
+
+    asked = (foreign, params["profile"], params["quantize"], kernels.kernels)
+    if calibration_refusal(*asked):
+        told = calibration_refusal(*asked, layers(lowered))
+        raise TaskError(told, key="optimization.quantize")
+
+
+def check_ops(model: TfliteModel, params: Any, lowered: Lowered | None = None) -> None:
+    """The file holds only ops that its profile allows. Raises TaskError."""
+    from tflbuild.tflite.foreign import foreign_problems
+
+    allowed = (params["profile"], params.get("custom_ops", {}))
+    if not foreign_problems(model, *allowed):
+        return
+    # Only now: a graph may be large.
+    problems = foreign_problems(model, *allowed, layers(lowered) if lowered else None)
+    more = f" (and {len(problems) - 1} more such ops)" if len(problems) > 1 else ""
+    raise TaskError(problems[0] + more)
 
 
 def interface_problems(model: Any, interface: Any) -> list[str]:

@@ -21,12 +21,13 @@ from tflbuild.conversion import (
 from tflbuild.stages.base import ConversionFailed, Request
 from tflbuild.stages.convert import finish, open_lowered
 
-VERSION = 3
+VERSION = 4
 MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "tf"
 
 
 def run(request: Request) -> None:
+    from tflbuild.tflite.foreign import foreign_ops
     from tflbuild.tflite.read import read_model
     from tflbuild.tflite.recurrent import batch_advice, calibration
 
@@ -59,7 +60,9 @@ def run(request: Request) -> None:
             list(report["ops"]["select"]),
             [entry for signature in lowered.signatures for entry in signature["inputs"]],
         )
-        request.write_json("calibration.json", calibration(read_model(data)))
+        model = read_model(data)
+        told = {**calibration(model), "foreign": foreign_ops(model)}
+        request.write_json("calibration.json", told)
         if report["verdict"] != "compatible":
             _, found = probe(lowered, builtins_only=True)
             report["problem"] = describe(found, "") if found else ""

@@ -19,6 +19,7 @@ from tflbuild.limits import limit_action
 from tflbuild.optimizations import ai_edge
 from tflbuild.optimizations.base import AI_EDGE
 from tflbuild.stages.base import Request
+from tflbuild.tflite.kinds import FLEX
 from tflbuild.verification import INTEGER, verify
 
 if TYPE_CHECKING:
@@ -115,9 +116,10 @@ def check_source(model: TfliteModel, interface: Mapping[str, Any]) -> None:
         )
     foreign = sorted({op.name for g in model.subgraphs for op in g.ops if op.kind != "builtin"})
     if foreign:
+        flex = any(name.startswith(FLEX) for name in foreign)
         raise TaskError(
             f"quantizer: ai-edge takes files of builtin operators, and this one has {foreign};"
-            " write quantizer: tensorflow",
+            " write quantizer: tensorflow" + (", and dynamic_range or float16" if flex else ""),
             key="optimization.quantizer",
         )
 

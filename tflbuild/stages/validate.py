@@ -1,27 +1,32 @@
 """validate: run the converted file on the test inputs and measure it against the source.
 
 Output: `validate.json`: per output the parity numbers, pooled over all samples; the metrics of
-the source and of the file. It measures and does not judge: limits are the gate's.
+the source and of the file; what ran it. It measures and does not judge: limits are the gate's.
+A file whose kernels are nowhere here is not run, and `unvalidated` says why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tflbuild import data
 from tflbuild.errors import TaskError, one_line
+from tflbuild.kernels import Kernels
 from tflbuild.limits import limit_action
 from tflbuild.stages.base import Request
 from tflbuild.stages.reference import begins, join
+from tflbuild.validators import Elsewhere
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from tflbuild.tflite.read import Tensor
+
     Array = NDArray[Any]
 
-VERSION = 3
+VERSION = 4
 MODULES: tuple[str, ...] = ("numpy", "ai_edge_litert")
 ZYGOTE = "lite"
 
@@ -29,18 +34,34 @@ SATURATED = 0.01  # share of an input's test values outside its quantized range 
 
 
 def run(request: Request) -> None:
+    from tflbuild.tflite.read import read_model
+
     limit_action(request.inputs.values())
     params = request.params
     interface, reference = request.read_json("interface.json"), request.read_json("reference.json")
-    path = request.inputs["model.tflite"]
+    path, kernels = request.inputs["model.tflite"], Kernels.of(request)
+    model = read_model(path.read_bytes())
     report: dict[str, Any] = {
         "signatures": [], "parity": [], "metrics": [], "state_tensors": 0, "warnings": [],
+        "runner": kernels.runner(model), "unvalidated": kernels.missing(model),
     }  # fmt: skip
     for index, signature in enumerate(interface["signatures"]):
         name = signature["signature"]
         files = request.files(f"test.{index}")
         samples = data.load(params["test"][index], files, signature["inputs"], "test")
-        file = File(path, signature, params["sequences"][index])
+        described = {
+            "signature": name,
+            "samples": samples.count,
+            "representative": samples.representative,
+            "data": params["signatures"][index]["data"],
+            "saturated": {},
+        }
+        report["signatures"].append(described)
+        report["warnings"] += samples.warnings
+        if report["unvalidated"]:
+            continue
+        scratch = request.out.parent / f"elsewhere.{index}"
+        file = File(path, signature, params["sequences"][index], kernels, scratch)
         outputs, expected = file.run(samples), _expected(request, reference["signatures"][index])
         for output, source in expected.items():
             if source.shape != outputs[output].shape:
@@ -53,16 +74,9 @@ def run(request: Request) -> None:
         for metric in params["signatures"][index]["metrics"]:
             value = accuracy(metric, samples, expected, outputs)
             report["metrics"].append({"signature": name, "name": metric["name"], **value})
-        saturated = file.saturated(samples)
-        report["signatures"].append({
-            "signature": name,
-            "samples": samples.count,
-            "representative": samples.representative,
-            "data": params["signatures"][index]["data"],
-            "saturated": saturated,
-        })  # fmt: skip
+        described["saturated"] = saturated = file.saturated(samples)
         report["state_tensors"] += file.state_tensors
-        report["warnings"] += [*samples.warnings, *_warnings(saturated, file)]
+        report["warnings"] += _warnings(saturated, file)
     request.write_json("validate.json", report)
 
 
@@ -93,17 +107,24 @@ def _warnings(saturated: Mapping[str, float], file: File) -> list[str]:
 
 
 class File:
-    """One signature of the converted file, run by the LiteRT interpreter."""
+    """One signature of the converted file, run by the LiteRT interpreter, or elsewhere."""
 
     def __init__(
-        self, path: Path, interface: Mapping[str, Any], sequence: Mapping[str, Any] | None = None
+        self,
+        path: Path,
+        interface: Mapping[str, Any],
+        sequence: Mapping[str, Any] | None = None,
+        kernels: Kernels | None = None,
+        scratch: Path | None = None,
     ) -> None:
+        """`scratch`: a folder to make, for what a validator is given. Raises TaskError."""
         from tflbuild.tflite.read import read_model
 
         self.path = path
         self.interface = interface
         self.sequence = sequence
-        model = read_model(path.read_bytes())
+        self.kernels = kernels or Kernels()
+        self._model = model = read_model(path.read_bytes())
         key = interface["signature"]
         found = next((s.subgraph for s in model.signatures if s.key == key), 0)
         self._main = model.subgraphs[found]
@@ -117,24 +138,52 @@ class File:
                 " remove it",
                 key="validate.sequence",
             )
-        self._begin()
+        self._elsewhere: Elsewhere | None = None
+        if scratch is not None and self.kernels.elsewhere(model):
+            self._elsewhere = Elsewhere(self.kernels.python, self._plan(), scratch)
+        else:
+            self._begin()
 
     def _begin(self) -> None:
         """All state as it is when the file is loaded."""
         from ai_edge_litert.interpreter import Interpreter
 
+        delegates = self.kernels.delegates(self._model) or None
         try:
-            self._interpreter = Interpreter(model_path=str(self.path), num_threads=1)
+            self._interpreter = Interpreter(
+                model_path=str(self.path), num_threads=1, experimental_delegates=delegates
+            )
             self._runner = self._interpreter.get_signature_runner(self.interface["signature"])
         except (ValueError, RuntimeError) as error:
             text = one_line(error)
             raise TaskError(f"the LiteRT interpreter refuses the file: {text}") from error
 
-    def _reset(self) -> None:
-        if self._variables:
-            self._begin()
-        else:
-            self._interpreter.reset_all_variables()
+    def _plan(self) -> dict[str, Any]:
+        """For `foreign/run_file.py`."""
+        custom = self.kernels.registers(self.kernels.custom_ops)
+        return {
+            "model": str(self.path),
+            "signature": self.interface["signature"],
+            "subgraph": self._main.index,
+            "tensors": {side: dict(self._bound(side)) for side in ("inputs", "outputs")},
+            "library": str(self.kernels.library) if custom else "",
+            "custom_ops": custom,
+        }
+
+    def _bound(self, side: str) -> Iterable[tuple[str, int]]:
+        """Names of inputs or outputs with their tensors."""
+        indices = self._main.inputs if side == "inputs" else self._main.outputs
+        return zip((e["name"] for e in self.interface[side]), indices, strict=True)
+
+    def _details(self, side: str) -> Mapping[str, Mapping[str, Any]]:
+        """Type, and scale with zero point (0.0: not quantized) of inputs or outputs, by name."""
+        if self._elsewhere is not None:
+            return {n: tensor_details(self._main.tensors[i]) for n, i in self._bound(side)}
+        runner = self._runner
+        found: Mapping[str, Mapping[str, Any]] = (
+            runner.get_input_details() if side == "inputs" else runner.get_output_details()
+        )
+        return found
 
     def run(self, samples: data.Samples) -> dict[str, Array]:
         """The outputs by name, dequantized, samples along the first axis.
@@ -144,22 +193,39 @@ class File:
         tensors (those of a fused LSTM) begin anew with each call, as in the source; variables
         that the source itself keeps go on.
         """
-        ins, outs = self._runner.get_input_details(), self._runner.get_output_details()
+        outs = self._details("outputs")
         collected: dict[str, list[Any]] = {e["name"]: [] for e in self.interface["outputs"]}
-        for step, batch in enumerate(data.batches(samples, self.interface["inputs"], size=1)):
-            if step and begins(self.sequence, step):
-                self._reset()
-            feed = {name: quantize(array, ins[name]) for name, array in batch.items()}
-            try:
-                result = self._runner(**feed)
-                if self.state_tensors and self.sequence is None:
-                    self._interpreter.reset_all_variables()
-            except (ValueError, RuntimeError) as error:
-                raise TaskError(f"the LiteRT interpreter failed: {one_line(error)}") from error
+        run = self._here if self._elsewhere is None else self._elsewhere.run
+        for result in run(self._steps(samples)):
             for name, rows in collected.items():
                 rows.append(dequantize(result[name], outs[name]))
         stacked = data.is_stacked(samples, self.interface["inputs"])
         return {name: join(rows, stacked) for name, rows in collected.items()}
+
+    def _steps(self, samples: data.Samples) -> Iterator[tuple[str, dict[str, Array]]]:
+        """The inputs of each call, with what begins anew before it: "" nothing, "state" the state
+        tensors, "load" everything."""
+        ins = self._details("inputs")
+        each = bool(self.state_tensors) and self.sequence is None
+        for step, batch in enumerate(data.batches(samples, self.interface["inputs"], size=1)):
+            begin = ""
+            if step and begins(self.sequence, step):
+                begin = "load" if self._variables else "state"
+            elif step and each:
+                begin = "state"
+            yield begin, {name: quantize(array, ins[name]) for name, array in batch.items()}
+
+    def _here(self, steps: Iterable[tuple[str, dict[str, Array]]]) -> Iterator[dict[str, Array]]:
+        for begin, feed in steps:
+            if begin == "load":
+                self._begin()
+            try:
+                if begin == "state":
+                    self._interpreter.reset_all_variables()
+                result: dict[str, Array] = self._runner(**feed)
+            except (ValueError, RuntimeError) as error:
+                raise TaskError(f"the LiteRT interpreter failed: {one_line(error)}") from error
+            yield result
 
     def saturated(self, samples: data.Samples) -> dict[str, float]:
         """Share of each quantized input's values that lie outside the range which its scale and
@@ -185,6 +251,22 @@ class File:
             low, high = (limits.min - 0.5 - zero) * scale, (limits.max + 0.5 - zero) * scale
             shares[name] = round(float(((array < low) | (array > high)).mean()), 6)
         return shares
+
+
+def tensor_details(tensor: Tensor) -> dict[str, Any]:
+    """What the interpreters' `get_input_details` say of a tensor's type and quantization."""
+    import numpy as np
+
+    found = tensor.quantization
+    scaled = found is not None and len(found.scale) == 1
+    try:
+        dtype = np.dtype(tensor.dtype)
+    except TypeError:  # string, bfloat16
+        dtype = np.dtype(object)
+    quantization = (0.0, 0)
+    if found is not None and scaled:
+        quantization = (found.scale[0], (*found.zero_point, 0)[0])
+    return {"dtype": dtype, "quantization": quantization}
 
 
 def quantize(array: Array, details: Mapping[str, Any]) -> Array:

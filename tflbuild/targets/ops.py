@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from tflbuild.tflite.kinds import FLEX
 from tflbuild.verdict import FAIL, Finding
 
 _REMEDY = {
@@ -52,9 +53,14 @@ def file_findings(
 def foreign(
     measured: Mapping[str, Any], select: bool, custom: Collection[str]
 ) -> dict[str, dict[str, int]]:
-    """The operators by class that are not taken, with their counts."""
+    """The operators by class that are not taken, with their counts. What could be a select op
+    becomes a custom one where a target has no Flex delegate, but a kernel of its own."""
     found = {
-        "select": {} if select else dict(measured["ops"].get("select", {})),
+        "select": {
+            name: count
+            for name, count in measured["ops"].get("select", {}).items()
+            if not select and name.removeprefix(FLEX) not in custom
+        },
         "custom": {n: c for n, c in measured["ops"].get("custom", {}).items() if n not in custom},
     }
     return {kind: ops for kind, ops in found.items() if ops}
