@@ -311,7 +311,7 @@ class Runner:
                 "stage": step.does,
                 "params": params,
                 "inputs": inputs,
-                "timeout": step.model.timeout,
+                "timeout": step.timeout,
                 "env": step.request.get("retry_env" if pending.retry else "env", {}),
                 "retry": pending.retry,
             },

@@ -1,6 +1,7 @@
 """compat: the converted file against one runtime, read from the flatbuffer, and loaded once.
 
-Output: `compat.json`. It measures and does not judge.
+Outputs: `compat.json`, and `ops.json` where a runtime is built from the operators of its files
+(`custom_runtime`). It measures and does not judge.
 """
 
 from __future__ import annotations
@@ -10,21 +11,26 @@ from typing import Any
 from tflbuild.errors import one_line
 from tflbuild.stages.base import Request
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("flatbuffers", "ai_edge_litert", "numpy")
 ZYGOTE = "lite"
 
 
 def run(request: Request) -> None:
+    from tflbuild.custom_runtime import KINDS
     from tflbuild.tflite.digest import describe
+    from tflbuild.tflite.oplist import op_list
     from tflbuild.tflite.read import read_model
 
     data = request.inputs["model.tflite"].read_bytes()
-    report: dict[str, Any] = {"runtime": request.params["runtime"], **describe(read_model(data))}
+    model = read_model(data)
+    report: dict[str, Any] = {"runtime": request.params["runtime"], **describe(model)}
     report["size"] = len(data)
     report["problem"] = load_problem(data)
     report["loads"] = not report["problem"]
     request.write_json("compat.json", report)
+    if request.params["runtime"] in KINDS:
+        request.write_json("ops.json", op_list(model))
 
 
 def load_problem(data: bytes) -> str:
