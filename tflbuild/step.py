@@ -62,6 +62,10 @@ TIMEOUT = 1800.0  # seconds, of a task that belongs to no model
 UNSTABLE = frozenset({"saved_model.tar"})
 
 
+OP_LIST = "ops.json"  # of compat: the operators of a file, which its release keeps
+EMITTED = "emit/"  # before the names of a release's inputs that are other forms of its file
+
+
 @dataclass(frozen=True)
 class Artifact:
     """(model, optimization, target): one released file."""

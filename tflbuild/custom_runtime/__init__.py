@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from tflbuild.custom_runtime import bazel, micro
 from tflbuild.custom_runtime.base import Environment, Kind
 
+FOLDER = "runtime"  # in a target's own
+
 KINDS: Mapping[str, Kind] = {
     "custom-ops": bazel,
     "select-tf-ops": bazel,

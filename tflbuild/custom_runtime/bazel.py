@@ -99,8 +99,8 @@ def aar_script(environment: Environment) -> str:
     flags = ['--input_models="$models"', f'--target_archs="${{TARGET_ARCHS:-{ARCHITECTURES}}}"']
     lines = [
         "#!/bin/bash",
-        f"# Android archives for the files that are released for target {environment.target}: their",
-        "# operators and no others. Written by tflbuild; changed whenever that list changes.",
+        f"# Android archives for the files that are released for target {environment.target}:",
+        "# their operators and no others. Written by tflbuild; changed whenever that list changes.",
         "#",
         "# How to use it, with a TensorFlow checkout that ./configure prepared for Android:",
         "#   TENSORFLOW=/path/to/tensorflow bash build_aar.sh",

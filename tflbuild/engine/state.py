@@ -219,7 +219,6 @@ class State:
     def withdraw(self, artifact: str) -> None:
         self.db.execute("DELETE FROM released WHERE artifact = ?", (artifact,))
 
-
     # files beside those
 
     def beside(self, task: str | None = None) -> list[Beside]:

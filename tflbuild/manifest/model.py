@@ -222,12 +222,22 @@ class Optimization:
 
 
 @dataclass(frozen=True)
+class CustomOp:
+    """A declared custom op. `register`: the function of its library that registers it."""
+
+    name: str
+    register: str
+
+
+@dataclass(frozen=True)
 class Target:
     """A named (perhaps narrowed) form of a built-in runtime."""
 
     name: str
     runtime: str
     max_size: int | None = None
+    ops: tuple[CustomOp, ...] = ()
+    emit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,4 @@ def op_list(model: TfliteModel) -> list[dict[str, Any]]:
     "builtin", "select" (a custom code that begins with "Flex") or "custom".
     """
     used = {(op.kind, op.name, op.version) for graph in model.subgraphs for op in graph.ops}
-    return [
-        {"op": name, "version": version, "kind": kind} for kind, name, version in sorted(used)
-    ]
+    return [{"op": name, "version": version, "kind": kind} for kind, name, version in sorted(used)]
