@@ -214,7 +214,8 @@ def _slow(
     from tflbuild.engine.summary import blockers, summary_path, write_summary
     from tflbuild.engine.workers import Workers
     from tflbuild.graph import artifacts_of, build_graph, environments
-    from tflbuild.manifest.load import load_workspace, section_digest
+    from tflbuild.manifest.digest import section_digest, target_digest
+    from tflbuild.manifest.load import load_workspace
     from tflbuild.manifest.problems import Problems
     from tflbuild.manifest.root import MANIFEST, stray_manifest
     from tflbuild.selectors import forced_tasks, select
@@ -239,8 +240,8 @@ def _slow(
     artifacts = [artifact for model in workspace.models for artifact in artifacts_of(model)]
     shared = environments(workspace)  # whose tasks belong to no model
     for target, own in shared.items():
-        names = sorted(map(str, own))
-        sections[f"runtime:{target}"] = f"{workspace.targets[target]} {names} {folders}"
+        digest = target_digest(workspace.targets[target], map(str, own))
+        sections[f"runtime:{target}"] = f"{digest} {folders}"
 
     store = Store(private / "store")
     store.prepare()
