@@ -14,7 +14,7 @@ from tflbuild import cli, schemas
 from tflbuild.engine.events import BuildStarted, Event, Note, TaskStarted
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-REPORTS = ("compat", "evaluate", "events", "index", "plan", "summary", "validate")
+REPORTS = ("compat", "evaluate", "events", "index", "ops", "plan", "summary", "validate")
 MANIFEST = """
 version: 1
 models:

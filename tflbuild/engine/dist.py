@@ -74,7 +74,10 @@ class Dist:
                 self.forget(row)
 
     def forget(self, row: Beside) -> None:
-        """Vouch for a file no longer; its folder goes with the last."""
+        """Vouch for a file no longer; its folders go with the last, up to the target's own."""
         self.state.disown(row.path)
+        folder = (self.root / row.path).parent
         with contextlib.suppress(OSError):  # it holds something
-            (self.root / row.path).parent.rmdir()
+            folder.rmdir()
+            if folder.name != row.target:
+                folder.parent.rmdir()
