@@ -162,6 +162,8 @@ class Runner:
             self.postponed.clear()
             self.decider.last = self.state.tasks()
         for task in sorted(self.postponed):
+            if self.graph.steps[task].stage == "runtime":
+                continue  # for the end, below
             self._fail(task, "its inputs in the store are damaged again and again")
         self._finish_runtimes(names)
         return self.result
@@ -512,13 +514,16 @@ class Runner:
         """What describes `dist/` is in line with it after every build: also one that stopped or was
         interrupted before it came to that, and where a file went whose target nobody selected."""
         workspace = self.graph.workspace
+        shared = environments(workspace)
+        if not shared and not self.releaser.beside:
+            return
         needed = set(self.graph.needed(names))
         for task in list(self.releaser.beside):
             stage, _, target = task.partition(":")
             declared = workspace.targets.get(target) if stage == "runtime" else None
             if declared is not None and declared.runtime not in CUSTOM_RUNTIMES:
                 self.releaser.withdraw(task)
-        for target in environments(workspace):
+        for target in shared:
             step = environment_step(workspace, target, {})
             selected = step.name in needed
             if selected and step.name not in self.result.outcomes:
