@@ -319,16 +319,18 @@ def optimization_steps(
         ))  # fmt: skip
         for target in targets:
             compat_task = f"compat:{model.name}:{optimization.name}@{target}"
+            runtime = workspace.targets[target].runtime
+            built = {"op_list": True} if runtime in CUSTOM_RUNTIMES else {}
             steps.append(Step(
                 compat_task, "compat", model, optimization, target,
-                params={"runtime": workspace.targets[target].runtime},
+                params={"runtime": runtime, **built},
                 ports=(Port(convert_task, ("model.tflite",)),),
                 report=report_of(compat_task),
             ))  # fmt: skip
             gates = (f"evaluate:{model.name}", compat_task, validate_task)
             file = Port(convert_task, ("model.tflite",))
             released = [file]
-            if workspace.targets[target].runtime in CUSTOM_RUNTIMES:
+            if built:
                 released.append(Port(compat_task, (OP_LIST,)))
             if emitted := workspace.targets[target].emit:
                 emit_task = f"emit:{model.name}:{optimization.name}@{target}"

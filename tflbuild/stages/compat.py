@@ -1,7 +1,7 @@
 """compat: the converted file against one runtime, read from the flatbuffer, and loaded once.
 
-Outputs: `compat.json`, and `ops.json` where a runtime is built from the operators of its files
-(`custom_runtime`). It measures and does not judge.
+Outputs: `compat.json`, and with `op_list` (where a runtime is built from the operators of its
+files) `ops.json`. It measures and does not judge.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from typing import Any
 from tflbuild.errors import one_line
 from tflbuild.stages.base import Request
 
-VERSION = 2
+VERSION = 1
 MODULES: tuple[str, ...] = ("flatbuffers", "ai_edge_litert", "numpy")
 ZYGOTE = "lite"
 
 
 def run(request: Request) -> None:
-    from tflbuild.custom_runtime import KINDS
     from tflbuild.tflite.digest import describe
     from tflbuild.tflite.oplist import op_list
     from tflbuild.tflite.read import read_model
@@ -29,7 +28,7 @@ def run(request: Request) -> None:
     report["problem"] = load_problem(data)
     report["loads"] = not report["problem"]
     request.write_json("compat.json", report)
-    if request.params["runtime"] in KINDS:
+    if request.params.get("op_list"):
         request.write_json("ops.json", op_list(model))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -23,6 +24,7 @@ def install() -> None:
     for function in (c_array, resolver_header):
         name = function.__name__.removesuffix("_header")
         module = ModuleType(f"tflbuild.micro.{name}")
+        module.__spec__ = ModuleSpec(module.__name__, None)
         setattr(module, function.__name__, function)
         setattr(package, name, module)
         sys.modules[module.__name__] = module

@@ -21,7 +21,6 @@ from typing import Any
 import fake_micro  # noqa: F401
 
 from tflbuild import pyrun
-from tflbuild.custom_runtime import KINDS
 from tflbuild.errors import TaskError
 from tflbuild.sources import FORMATS
 from tflbuild.sources.made import source_path
@@ -113,7 +112,7 @@ def compat(request: Request) -> None:
     data = request.inputs["model.tflite"].read_bytes()
     measured = {**MEASURED, "size": len(data), "runtime": request.params["runtime"]}
     request.write_json("compat.json", measured)
-    if request.params["runtime"] in KINDS:
+    if request.params.get("op_list"):
         request.write_json("ops.json", read_ops(data))
 
 
