@@ -128,10 +128,14 @@ class Signature:
 
 @dataclass(frozen=True)
 class Buffer:
-    """Where a buffer's data lie in the file, in bytes; size 0: empty."""
+    """Where a buffer's data lie in the file, in bytes; size 0: empty.
+
+    `behind`: not in the flatbuffer but after it, where `Buffer.offset` says.
+    """
 
     offset: int
     size: int
+    behind: bool = False
 
 
 @dataclass(frozen=True)

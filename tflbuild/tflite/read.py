@@ -146,14 +146,15 @@ def _check(index: int, count: int, what: str, where: str) -> int:
 
 def _buffer(table: Table, size: int, index: int) -> Buffer:
     start, length = table.span(0, 1) or (0, 0)
-    if length == 0 and table.number(1, "Q") > 1:  # beyond the flatbuffer: files over 2 GB
+    behind = length == 0 and table.number(1, "Q") > 1
+    if behind:  # beyond the flatbuffer: files over 2 GB
         start, length = table.number(1, "Q"), table.number(2, "Q")
         if start + length > size:
             raise InvalidModel(
                 f"truncated: buffer {index} needs bytes {start} to {start + length}, "
                 f"the file has {size}"
             )
-    return Buffer(start, length) if length else Buffer(0, 0)
+    return Buffer(start, length, behind) if length else Buffer(0, 0)
 
 
 def _op_code(table: Table, index: int) -> tuple[str, Kind, int, int]:
