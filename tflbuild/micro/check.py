@@ -48,8 +48,8 @@ _INSTEAD = {
 
 @dataclass(frozen=True)
 class Problem:
-    """Why an operator does not run. `layer`: the name of its first output; `op` "" and `layer` of a
-    tensor where it is not about one operator."""
+    """Why an operator does not run. `layer`: the name of its first output; where it is
+    not about one operator, `op` is "" and `layer` the name of a tensor or signature."""
 
     op: str
     layer: str
@@ -66,6 +66,10 @@ def problems(model: TfliteModel) -> list[dict[str, str]]:
 
 def _problems(model: TfliteModel) -> Iterator[Problem]:
     yield from _buffer_problems(model)
+    for signature in model.signatures:
+        if signature.subgraph:
+            why = "tflite-micro runs the first subgraph of a file; this signature has another"
+            yield Problem("", signature.key, why, "ship a file for each signature")
     for graph in model.subgraphs:
         yield from _tensor_problems(graph)
         for op in graph.ops:

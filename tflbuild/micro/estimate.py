@@ -46,8 +46,8 @@ _KEPT = {
     "RESIZE_NEAREST_NEIGHBOR": 8, "REVERSE_V2": 8, "RSQRT": 48, "SELECT_V2": 16, "SHAPE": 16,
     "SOFTMAX": 96, "SPACE_TO_BATCH_ND": 16, "SPACE_TO_DEPTH": 32, "SPLIT": 8,
     "SQUARED_DIFFERENCE": 112, "SQUEEZE": 48, "STRIDED_SLICE": 120, "SUB": 64, "SVDF": 96,
-    "TANH": 32, "TRANSPOSE": 8, "TRANSPOSE_CONV": 144, "UNIDIRECTIONAL_SEQUENCE_LSTM": 560,
-    "VAR_HANDLE": 40, "WHILE": 32,
+    "TANH": 32, "TRANSPOSE": 8, "TRANSPOSE_CONV": 144, "UNIDIRECTIONAL_SEQUENCE_LSTM": 704,
+    "VAR_HANDLE": 88, "WHILE": 32,
 }  # fmt: skip
 _KEPT_CUSTOM = 64  # more or less
 _KEPT_MORE = {  # of some types of the first input
@@ -83,8 +83,9 @@ def _up(size: int, alignment: int = ALIGNMENT) -> int:
 
 
 def micro_bytes(tensor: Tensor) -> int:
-    """Bytes of a tensor in the arena: whole bytes an element, resources as 4."""
-    bits = 32 if tensor.dtype == "resource" else BITS.get(tensor.dtype, 0)
+    """Bytes of a tensor in the arena: whole bytes an element. A handle of a variable lies in its
+    operator's data."""
+    bits = BITS.get(tensor.dtype, 0)
     return tensor.elements * max(bits // 8, 1 if bits else 0)
 
 
@@ -172,7 +173,8 @@ def _lifetimes(model: TfliteModel) -> list[Interval] | None:
     found: list[Interval] = []
     for graph in model.subgraphs:
         for tensor in graph.tensors:
-            size = 0 if tensor.is_constant or tensor.is_variable else micro_bytes(tensor)
+            elsewhere = tensor.is_constant or tensor.is_variable or tensor.dtype == "resource"
+            size = 0 if elsewhere else micro_bytes(tensor)
             if size:  # what nobody uses has its place before the first operator
                 at = graph.index, tensor.index
                 begin, end = first.get(at, -1), last.get(at, -1)
@@ -223,6 +225,24 @@ def _outside(model: TfliteModel) -> Iterator[int]:
         yield _POINTER + _TENSOR + more
 
 
+def _variables(model: TfliteModel) -> dict[str, int]:
+    """Bytes of each resource variable, of the largest value that it is assigned."""
+    found: dict[str, int] = {}
+    for graph in model.subgraphs:
+        handles = {
+            i: str(op.options.get("sharedName") or "")
+            for op in graph.ops
+            for i in op.outputs
+            if op.name == "VAR_HANDLE"
+        }
+        for op in graph.ops:
+            if op.name == "ASSIGN_VARIABLE" and len(op.inputs) > 1 and op.inputs[1] >= 0:
+                if (name := handles.get(op.inputs[0])) is not None:
+                    size = micro_bytes(graph.tensors[op.inputs[1]])
+                    found[name] = max(found.get(name, 0), size)
+    return found
+
+
 def _estimate(model: TfliteModel) -> Estimate:
     intervals = _lifetimes(model)
     above = None if intervals is None else head(intervals)
@@ -234,6 +254,7 @@ def _estimate(model: TfliteModel) -> Estimate:
         before += sum(_NODE + _kept(graph, op) for op in graph.ops)
         variables = [t for t in graph.tensors if t.is_variable and not t.is_constant]
         before += sum(_up(micro_bytes(t)) for t in variables)
+    before += sum(map(_up, _variables(model).values()))
     tail = before + sum(_outside(model))
     planning = _REQUESTS + _ALLOCATION_INFO * (tensors + buffers) + _PLANNED * len(intervals or ())
     smallest = None if above is None else _up(max(above + tail, before + planning))
