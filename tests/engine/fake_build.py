@@ -10,8 +10,6 @@ from tflbuild.cli import run
 from tflbuild.engine import zygote
 
 sys.path.append(str(Path(__file__).with_name("fakes")))  # workers take over the module path
-import fake_micro  # noqa: F401
-
 FAKES = ("fake_stages", "tflbuild.engine.child")
 
 

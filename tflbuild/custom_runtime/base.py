@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from tflbuild.tflite.model import Kind as OpKind
 
 FORMAT = 1  # of ops.json
 
@@ -20,7 +23,7 @@ class OpUse:
 
     op: str
     version: int
-    kind: str
+    kind: OpKind
     files: tuple[str, ...]
 
 
@@ -39,7 +42,7 @@ class Environment:
         cls, params: Mapping[str, Any], needs: Mapping[str, Sequence[Mapping[str, Any]]]
     ) -> Environment:
         """The union of what each file needs (`tflite.oplist.op_list`)."""
-        users: dict[tuple[str, str, int], set[str]] = {}
+        users: dict[tuple[OpKind, str, int], set[str]] = {}
         for file, ops in needs.items():
             for op in ops:
                 users.setdefault((op["kind"], op["op"], op["version"]), set()).add(file)

@@ -18,8 +18,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import fake_micro  # noqa: F401
-
 from tflbuild import pyrun
 from tflbuild.errors import TaskError
 from tflbuild.sources import FORMATS
