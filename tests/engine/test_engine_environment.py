@@ -15,6 +15,7 @@ import pytest
 from fake_workspace import Fake, gone, wait_for
 from jsonschema import Draft202012Validator
 
+import tflbuild
 from tflbuild import schemas
 from tflbuild.api import BuildResult
 from tflbuild.engine.plan import explain, plan, removals, view
@@ -282,6 +283,18 @@ def test_a_file_goes_whose_target_nobody_selects(built: Fake) -> None:
     consistent(built)
 
 
+def test_all_files_go_of_a_target_that_nobody_selects(built: Fake) -> None:
+    edit(built, "models:\n", "models:\n  c: {source: {format: keras, path: models/c.keras},"
+                " targets: [litert]}\n")  # fmt: skip
+    built.model("c", 3)
+    for path in (built.root / "dist/chip").glob("*.tflite"):
+        path.unlink()
+    assert built.build("c").ok
+    assert {path.partition("/")[0] for path in built.dist()} == {"litert"}
+    assert built.build().ok
+    assert lists(built) == both()
+
+
 def test_somebody_edits_a_released_file(built: Fake) -> None:
     """It is not what was released, and not in the index: nothing is built for it."""
     (built.root / "dist/chip/a-int8.tflite").write_text("mine")
@@ -368,6 +381,28 @@ def test_another_dist(built: Fake) -> None:
     shutil.rmtree(built.root / "dist")
     (built.root / "out").rename(built.root / "dist")
     assert built.dist() == before
+
+
+def test_two_manifests_in_one_folder(chips: Fake) -> None:
+    """Each has a dist of its own, and a target of the same name."""
+    text = (chips.root / "tflbuild.yaml").read_text()
+    (chips.root / "tflbuild.yaml").unlink()
+    lines = text.splitlines(keepends=True)
+    for name, other in (("a", "b"), ("b", "a")):
+        own = [line for line in lines if not line.startswith(f"  {other}: ")]
+        own.insert(2, f"project: {{name: {name}, dist_dir: {name}}}\n")
+        chips.write(files={f"{name}.yaml": "".join(own)})
+    for _ in range(2):
+        for name in "ab":
+            assert tflbuild.build(chips.root / f"{name}.yaml", pool=chips.pool).ok
+    for name in "ab":
+        folder = chips.root / name / "chip"
+        assert {p.name for p in (folder / "runtime").iterdir()} == {
+            "ops.json", "micro_op_resolver.h",
+        }  # fmt: skip
+        files = json.loads((folder / "runtime/ops.json").read_text())["files"]
+        assert files == [f"{name}-float32.tflite", f"{name}-int8.tflite"]
+        subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
 
 
 def test_the_state_is_lost(built: Fake) -> None:

@@ -8,14 +8,16 @@ from collections.abc import Mapping
 
 from tflbuild.custom_runtime import FOLDER
 from tflbuild.engine import events
-from tflbuild.engine.decide import UP_TO_DATE, Decider, Decision
+from tflbuild.engine.decide import RUN, UP_TO_DATE, Decider, Decision
 from tflbuild.engine.dist import Dist
 from tflbuild.engine.events import TaskDone
 from tflbuild.engine.publish import move_away
 from tflbuild.engine.state import Beside, Outputs, Released
+from tflbuild.errors import TaskError
 from tflbuild.stages.base import Request
 from tflbuild.step import EMITTED, OP_LIST, STAGES, Step
 from tflbuild.store.digest import file_digest
+from tflbuild.store.local import DamagedBlob
 
 
 class Releaser:
@@ -121,6 +123,38 @@ class Releaser:
         out.rmdir()
         return outputs
 
+    def bring(self, step: Step, decision: Decision) -> TaskDone | None:
+        """Make the files where they are not known, and place them. Raises as those do."""
+        started = time.monotonic()
+        outputs = decision.outputs
+        if outputs is None:
+            outputs = self.make(step, decision)
+        return self.place(step, decision, outputs, time.monotonic() - started)
+
+    def finish(self, step: Step) -> tuple[TaskDone | None, str]:
+        """The same at the end of a build, when no worker can be asked; with why it cannot be done,
+        in which case the files are gone."""
+        problem = "its inputs in the store are damaged: build again"
+        for _ in range(2):
+            try:
+                decision = self.decider.decide(step)
+                if not decision.inputs.keyed:
+                    problem = f"no file of target {step.target} is released"
+                elif decision.verdict == RUN and decision.inputs.sources:
+                    problem = "a released file has to be read: build again"
+                else:
+                    return self.bring(step, decision), ""
+                break
+            except DamagedBlob as error:
+                self.state.forget_blob(error.digest)
+                self.store.discard(error.digest)
+                self.decider.last = self.state.tasks()
+            except TaskError as error:
+                problem = str(error)
+                break
+        self.withdraw(step.name)
+        return None, problem
+
     def place(
         self, step: Step, decision: Decision, outputs: Outputs, seconds: float = 0.0
     ) -> TaskDone | None:
@@ -128,7 +162,7 @@ class Releaser:
         TaskError and DamagedBlob."""
         folder = f"{self.folder}/{step.target}/{FOLDER}"
         wanted = {f"{folder}/{name}": digest for name, (digest, _) in outputs.items()}
-        rows = self.beside.get(step.name, [])
+        rows = self.own(step.name)
         why, outcome = decision.why, events.RAN if decision.outputs is None else events.RESTORED
         if decision.verdict == UP_TO_DATE:
             wrong = self.dist.wrong(wanted)
@@ -146,10 +180,27 @@ class Releaser:
             step.name, decision.key, decision.action.parts(), outputs, list(why), seconds, 0,
             beside=beside,
         )  # fmt: skip
-        self.beside[step.name] = beside
+        self._forget(step.name, rows)
+        self.beside.setdefault(step.name, []).extend(beside)
         self.decider.settle(step, decision.key, outputs)
         return TaskDone(step.name, outcome, seconds, why)
 
     def withdraw(self, task: str) -> None:
         """The files of a runtime describe what lies in `dist/`, or they are not there."""
-        self.dist.take_beside(self.beside.pop(task, []))
+        rows = self.own(task)
+        self.dist.take_beside(rows)
+        self._forget(task, rows)
+
+    def own(self, task: str) -> list[Beside]:
+        """The files of a runtime that are this build's to change. Those elsewhere belong to another
+        root manifest in the same folder, as long as files of its own lie beside them."""
+        used = {row.path.rpartition("/")[0] for row in self.released.values()}
+        return [
+            row
+            for row in self.beside.get(task, [])
+            if row.path.startswith(f"{self.folder}/")
+            or row.path.rpartition(f"/{FOLDER}/")[0] not in used
+        ]
+
+    def _forget(self, task: str, rows: list[Beside]) -> None:
+        self.beside[task] = [row for row in self.beside.get(task, []) if row not in rows]

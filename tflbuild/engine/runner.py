@@ -7,7 +7,6 @@ nothing before they finish, so none of them is used.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -479,12 +478,13 @@ class Runner:
         try:
             decision = self.decider.decide(step)
             if not decision.inputs.keyed:
-                self._withdraw_runtime(step, f"no file of target {step.target} is released")
+                self.releaser.withdraw(step.name)
+                self._skip(step.name, f"no file of target {step.target} is released")
                 self._settle(node, ok=False)
             elif decision.verdict == RUN and decision.inputs.sources:
                 self.pending.append(self._pending(node, step, decision))
             else:
-                self._ended_here(node, step, self._place(step, decision))
+                self._ended_here(node, step, self.releaser.bring(step, decision))
         except DamagedBlob as error:
             self._lose(node, step, error.digest)
         except TaskError as error:
@@ -492,23 +492,12 @@ class Runner:
             self._fail(step.name, str(error))
             self._settle(node, ok=False)
 
-    def _place(self, step: Step, decision: Decision) -> TaskDone | None:
-        started = time.monotonic()
-        outputs = decision.outputs
-        if outputs is None:
-            outputs = self.releaser.make(step, decision)
-        return self.releaser.place(step, decision, outputs, time.monotonic() - started)
-
     def _ended_here(self, node: Any, step: Step, done: TaskDone | None) -> None:
         if done is None:
             self.result.outcomes.setdefault(step.name, events.UP_TO_DATE)
         else:
             self._done(done)
         self._settle(node, ok=True)
-
-    def _withdraw_runtime(self, step: Step, reason: str) -> None:
-        self.releaser.withdraw(step.name)
-        self._skip(step.name, reason)
 
     def _finish_runtimes(self, names: list[str]) -> None:
         """What describes `dist/` is in line with it after every build: also one that stopped or was
@@ -526,34 +515,19 @@ class Runner:
         for target in shared:
             step = environment_step(workspace, target, {})
             selected = step.name in needed
-            if selected and step.name not in self.result.outcomes:
-                self._finish_runtime(step)
-                self.result.outcomes.setdefault(step.name, events.UP_TO_DATE)
-            elif not selected and self.releaser.beside.get(step.name):
-                self._finish_runtime(step)
-
-    def _finish_runtime(self, step: Step) -> None:
-        """No worker can be asked any more."""
-        for _ in range(2):
-            try:
-                decision = self.decider.decide(step)
-                if not decision.inputs.keyed:
-                    reason = f"no file of target {step.target} is released"
-                    self._withdraw_runtime(step, reason)
-                elif decision.verdict == RUN and decision.inputs.sources:
-                    self._withdraw_runtime(step, "a released file has to be read: build again")
-                elif done := self._place(step, decision):
-                    self._done(done)
-                return
-            except DamagedBlob as error:
-                self.state.forget_blob(error.digest)
-                self.store.discard(error.digest)
-                self.decider.last = self.state.tasks()
-            except TaskError as error:
-                self.releaser.withdraw(step.name)
-                self._fail(step.name, str(error))
-                return
-        self._withdraw_runtime(step, "its inputs in the store are damaged: build again")
+            if selected and step.name in self.result.outcomes:
+                continue
+            if not selected and not self.releaser.own(step.name):
+                continue
+            done, problem = self.releaser.finish(step)
+            if done is not None:
+                self._done(done)
+            elif problem and selected:
+                self._skip(step.name, problem)
+            elif problem:  # nobody asked for it
+                self.listen(events.Note(f"{step.name}: {problem}; its files are removed"))
+            elif selected:
+                self.result.outcomes[step.name] = events.UP_TO_DATE
 
     # telling
 

@@ -174,10 +174,10 @@ class State:
         seconds: float,
         max_rss: int,
         released: Released | None = None,
-        beside: Iterable[Beside] | None = None,
+        beside: Iterable[Beside] = (),
     ) -> None:
-        """One task's success, as one transaction; of a task that writes to `dist/` with all files
-        that it vouches for from now on."""
+        """One task's success, as one transaction; of a task that writes to `dist/` with the files
+        that it vouches for (those that it no longer makes were disowned before)."""
         text = json.dumps(outputs)
         with self.batch():
             self.db.execute(
@@ -188,9 +188,7 @@ class State:
             self.db.execute("INSERT OR REPLACE INTO actions VALUES (?, ?, ?)", (key, text, seconds))
             if released is not None:
                 self.release(released)
-            if beside is not None:
-                self.db.execute("DELETE FROM beside WHERE task = ?", (task,))
-                self.vouch(beside)
+            self.vouch(beside)
 
     def forget_blob(self, digest: str) -> None:
         """A blob is lost: whatever produced it must run again."""
@@ -221,13 +219,9 @@ class State:
 
     # files beside those
 
-    def beside(self, task: str | None = None) -> list[Beside]:
-        """The files that one task vouches for, or all tasks; by path."""
-        query = "SELECT path, target, task, sha256, size FROM beside"
-        if task is None:
-            rows = self.db.execute(f"{query} ORDER BY path")
-        else:
-            rows = self.db.execute(f"{query} WHERE task = ? ORDER BY path", (task,))
+    def beside(self) -> list[Beside]:
+        """The files that tasks vouch for, by path."""
+        rows = self.db.execute("SELECT path, target, task, sha256, size FROM beside ORDER BY path")
         return [Beside(*row) for row in rows]
 
     def vouch(self, rows: Iterable[Beside]) -> None:
