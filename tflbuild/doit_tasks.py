@@ -48,7 +48,11 @@ def tasks(
     models = [model for model in workspace.models if model.name in selection.models]
     graph = build_graph(workspace, models)
     for model in models:
-        aims = [n for n in selection.tasks if graph.steps[n].model.name == model.name]
+        # What belongs to a target (`runtime:T`) comes with the releases.
+        aims = [
+            name for name in selection.tasks
+            if name in graph.steps and graph.steps[name].model.name == model.name
+        ]  # fmt: skip
         steps = [graph.steps[name] for name in graph.needed(aims)]
         files = {path for step in steps for path in step.files.values()}
         releases = [step.artifact.file for step in steps if step.stage == "release"]

@@ -8,17 +8,21 @@ data:M:calibration ─────►┘            └─► compat:M:O@T ┄�
 ─► data edge (the input's digest enters the key)   ┄► gate ("did it pass", never in a key)
 ```
 
+Where a target wants other forms of its files, emit:M:O@T stands before release:M:O@T. What a
+runtime is built from is a task of the target: runtime:T, after all releases for it.
+
 Before lower and reference comes fetch:M or generate:M, where the source is made.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tflbuild.custom_runtime import KINDS as CUSTOM_RUNTIMES
 from tflbuild.datasets import KINDS
 from tflbuild.datasets.base import WrongData
 from tflbuild.errors import ManifestError, ManifestErrors
@@ -34,6 +38,7 @@ from tflbuild.model_data import (
     data_steps,
     parity_data,
     parity_uses,
+    plain,
     sequences,
 )
 from tflbuild.optimizations.base import AI_EDGE
@@ -41,7 +46,7 @@ from tflbuild.profiles import Group, groups
 from tflbuild.sources import FORMATS
 from tflbuild.sources.base import TFLITE
 from tflbuild.sources.made import OUTPUT
-from tflbuild.step import Artifact, Port, Step, report_of
+from tflbuild.step import EMITTED, OP_LIST, Artifact, Port, Step, report_of
 from tflbuild.usercode import code_inputs
 
 
@@ -75,10 +80,24 @@ def artifacts_of(model: Model) -> list[Artifact]:
     ]
 
 
+def environments(workspace: Workspace) -> dict[str, list[Artifact]]:
+    """The targets whose runtime is built from their files' operators, with all their files."""
+    found: dict[str, list[Artifact]] = {}
+    for model in workspace.models:
+        for artifact in artifacts_of(model):
+            if workspace.targets[artifact.target].runtime in CUSTOM_RUNTIMES:
+                found.setdefault(artifact.target, []).append(artifact)
+    return dict(sorted(found.items()))
+
+
 def build_graph(
-    workspace: Workspace, models: Iterable[Model], wrong: Problems | None = None
+    workspace: Workspace,
+    models: Iterable[Model],
+    wrong: Problems | None = None,
+    aims: Collection[str] = (),
 ) -> Graph:
-    """The tasks of `models`, in an order that a person expects.
+    """The tasks of `models`, in an order that a person expects, and those tasks among `aims` that
+    belong to a target.
 
     What the manifests name and the disk does not hold goes to `wrong`, and the graph is without
     these models; raises ManifestErrors with all of it where there is no `wrong`, and OSError.
@@ -97,7 +116,29 @@ def build_graph(
             steps |= {step.name: step for step in own}
     if wrong is None:
         problems.raise_any()
+    for task in aims:
+        if task.startswith("runtime:"):
+            steps[task] = environment_step(workspace, task.partition(":")[2], steps, aims)
     return Graph(workspace, steps)
+
+
+def environment_step(
+    workspace: Workspace, target: str, steps: Mapping[str, Step], aims: Collection[str] = ()
+) -> Step:
+    """`runtime:T`. It comes after the releases for that target that a build aims at (all in the
+    graph, where it aims at this task alone), and whatever becomes of them: its inputs are the
+    files that lie in `dist/` then, which the engine knows."""
+    declared = workspace.targets[target]
+    released = [s.name for s in steps.values() if s.stage == "release" and s.target == target]
+    aimed = tuple(name for name in released if name in aims)
+    return Step(
+        f"runtime:{target}", "runtime", None, target=target,
+        params=plain({
+            "target": target, "runtime": declared.runtime,
+            "ops": {op.name: op.register for op in declared.ops},
+        }),
+        gates=aimed or tuple(released),
+    )  # fmt: skip
 
 
 def model_steps(workspace: Workspace, model: Model) -> list[Step]:
@@ -277,18 +318,33 @@ def optimization_steps(
         for target in (declared.name for declared in group.targets):
             own = Group(group.profile, (workspace.targets[target],)).loading()
             compat_task = f"compat:{model.name}:{optimization.name}@{target}"
+            runtime = workspace.targets[target].runtime
+            built = {"op_list": True} if runtime in CUSTOM_RUNTIMES else {}
             steps.append(Step(
                 compat_task, "compat", model, optimization, target,
-                params={"runtime": workspace.targets[target].runtime, **own.params},
+                params={"runtime": runtime, **built, **own.params},
                 files=own.files,
                 ports=(Port(convert_task, ("model.tflite",)),),
                 report=report_of(compat_task),
             ))  # fmt: skip
+            gates = (f"evaluate:{model.name}", compat_task, validate_task)
+            file = Port(convert_task, ("model.tflite",))
+            released = [file]
+            if built:
+                released.append(Port(compat_task, (OP_LIST,)))
+            if emitted := workspace.targets[target].emit:
+                emit_task = f"emit:{model.name}:{optimization.name}@{target}"
+                steps.append(Step(
+                    emit_task, "emit", model, optimization, target,
+                    params={
+                        "formats": sorted(emitted), "name": f"{model.name}-{optimization.name}",
+                    },
+                    ports=(file,), gates=gates,
+                ))  # fmt: skip
+                released.append(Port(emit_task, ("*",), EMITTED))
             steps.append(Step(
                 f"release:{model.name}:{optimization.name}@{target}", "release",
-                model, optimization, target,
-                ports=(Port(convert_task, ("model.tflite",)),),
-                gates=(f"evaluate:{model.name}", compat_task, validate_task),
+                model, optimization, target, ports=tuple(released), gates=gates,
             ))  # fmt: skip
     return steps
 

@@ -1,6 +1,7 @@
 """Selectors: from what a person writes to tasks.
 
-`M`, `M:O`, `M:O@T`, `@T`, a full task name, or a path (all that reads it, or makes it). Whole
+`M`, `M:O`, `M:O@T`, `@T`, a full task name, or a path (all that reads it, or makes it). What
+releases a file for a target brings that target's `runtime:T` along. Whole
 names; `*`, `?` and `[…]` do not cross `:` or `@`.
 """
 
@@ -13,9 +14,11 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from tflbuild.custom_runtime import FOLDER
+from tflbuild.custom_runtime import KINDS as CUSTOM_RUNTIMES
 from tflbuild.datasets import KINDS
 from tflbuild.errors import ManifestError, ManifestErrors, UsageError
-from tflbuild.graph import Graph, artifacts_of, model_steps
+from tflbuild.graph import Graph, artifacts_of, environments, model_steps
 from tflbuild.making import generate_files
 from tflbuild.manifest.model import FileData, Model, RandomData, Workspace
 from tflbuild.model_data import data_kind, parity_data
@@ -53,6 +56,13 @@ def select(workspace: Workspace, selectors: Sequence[str], until: str, cwd: Path
             chosen.update(dict.fromkeys(tasks))
             if selector in tasks:
                 named.add(selector)
+    if until == "release":
+        shared = environments(workspace)
+        # What is released changes what lies in dist, and so what a runtime is built for.
+        released = {task.rpartition("@")[2] for task in chosen if task.startswith("release:")}
+        if not selectors:
+            released = set(shared)
+        chosen.update(dict.fromkeys(f"runtime:{target}" for target in shared if target in released))
     return Selection(tuple(chosen), tuple(models), frozenset(named))
 
 
@@ -110,6 +120,9 @@ def _has(model: Model, optimization: str, target: str) -> bool:
 
 
 def _task(workspace: Workspace, selector: str, rest: str) -> list[tuple[Model, list[str]]]:
+    if selector == f"runtime:{rest}":
+        users = {artifact.model for artifact in environments(workspace).get(rest, ())}
+        return [(model, [selector]) for model in workspace.models if model.name in users]
     name = rest.partition("@")[0].partition(":")[0]
     for model in workspace.models:
         if model.name == name and any(
@@ -138,14 +151,24 @@ def _path(
         if full in declared_in or any(_related(path, other) for other in reads):
             found.append((model, final_tasks(workspace, model, until)))
             continue
-        tasks = [
-            f"release:{artifact}"
-            for artifact in artifacts_of(model)
-            if path == f"{workspace.dist_dir}/{artifact.file}"
-        ]
+        tasks = _makes(workspace, model, path)
         if tasks and until == "release":
             found.append((model, tasks))
     return found
+
+
+def _makes(workspace: Workspace, model: Model, path: str) -> list[str]:
+    """The tasks that put a file there: a model, another form of it, or a runtime's files."""
+    tasks = []
+    for artifact in artifacts_of(model):
+        file = f"{workspace.dist_dir}/{artifact.file}"
+        target = workspace.targets[artifact.target]
+        if path == file or (target.emit and path.rpartition(".")[0] == file.rpartition(".")[0]):
+            tasks.append(f"release:{artifact}")
+        folder = f"{workspace.dist_dir}/{artifact.target}/{FOLDER}"
+        if target.runtime in CUSTOM_RUNTIMES and (path == folder or path.startswith(folder + "/")):
+            tasks.append(f"runtime:{artifact.target}")
+    return list(dict.fromkeys(tasks))
 
 
 def _reads(root: Path, model: Model) -> list[str]:
@@ -186,6 +209,7 @@ def _known(workspace: Workspace, selector: str) -> list[str]:
     if selector.count(":") + ("@" in selector) > 1 or selector.partition(":")[0] in ORDER:
         try:
             tasks = [s.name for model in workspace.models for s in model_steps(workspace, model)]
+            tasks += [f"runtime:{target}" for target in environments(workspace)]
         except (ManifestError, ManifestErrors):  # told of where the graph is built
             tasks = []
         if get_close_matches(selector, tasks, 1, 0.8):
@@ -201,6 +225,7 @@ def _known(workspace: Workspace, selector: str) -> list[str]:
 
 def forced_tasks(selection: Selection, graph: Graph, selected: Iterable[str]) -> frozenset[str]:
     """`-B`: the tasks that were named, or else everything that the selected tasks need."""
-    if selection.named and selection.named == frozenset(selected):
+    own = frozenset(task for task in selected if not task.startswith("runtime:"))
+    if selection.named and selection.named in (own, frozenset(selected)):
         return selection.named
     return frozenset(graph.needed(selected))

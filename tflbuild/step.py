@@ -16,6 +16,7 @@ from tflbuild.stages import (
     adopt,
     compat,
     convert,
+    emit,
     evaluate,
     fetch,
     generate,
@@ -25,6 +26,7 @@ from tflbuild.stages import (
     quantize,
     reference,
     reference_arrays,
+    runtime,
     validate,
 )
 from tflbuild.stages import data as data_stage
@@ -39,6 +41,8 @@ STAGES = {
     "convert": convert,
     "compat": compat,
     "validate": validate,
+    "emit": emit,
+    "runtime": runtime,
     # The same tasks for sources that need no TensorFlow: what they lower to is a file already,
     # or a runtime of their own gives the reference.
     "lower_file": lower_file,
@@ -49,11 +53,17 @@ STAGES = {
 }
 ORDER = (
     "fetch", "generate", "data", "lower", "reference", "evaluate", "convert", "compat", "validate",
-    "release",
+    "emit", "release", "runtime",
 )  # fmt: skip
+
+TIMEOUT = 1800.0  # seconds, of a task that belongs to no model
 
 # Outputs that are never byte-stable: who reads one is keyed by its producer's key instead.
 UNSTABLE = frozenset({"saved_model.tar"})
+
+
+OP_LIST = "ops.json"  # of compat: the operators of a file, which its release keeps
+EMITTED = "emit/"  # before the names of a release's inputs that are other forms of its file
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,7 @@ class Step:
 
     name: str
     stage: str
-    model: Model
+    owner: Model | None  # None: a task over the models of a target
     optimization: Optimization | None = None
     target: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)  # in the key
@@ -114,6 +124,17 @@ class Step:
     @property
     def does(self) -> str:
         return self.action or self.stage
+
+    @property
+    def model(self) -> Model:
+        """Of a task of one model, which all but `runtime` are."""
+        assert self.owner is not None, self.name
+        return self.owner
+
+    @property
+    def timeout(self) -> float:
+        """Seconds that its action may take."""
+        return TIMEOUT if self.owner is None else self.owner.timeout
 
     @property
     def artifact(self) -> Artifact:

@@ -16,7 +16,9 @@ from tflbuild import cli, schemas
 from tflbuild.engine.events import BuildStarted, Event, Note, TaskStarted
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-REPORTS = ("compat", "evaluate", "events", "index", "inspect", "plan", "summary", "validate")
+REPORTS = (
+    "compat", "evaluate", "events", "index", "inspect", "ops", "plan", "summary", "validate",
+)  # fmt: skip
 MANIFEST = """
 version: 1
 models:

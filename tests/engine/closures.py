@@ -17,7 +17,7 @@ from pathlib import Path
 
 STAGES = (
     "fetch", "generate", "data", "lower", "reference", "evaluate", "convert", "quantize", "compat",
-    "validate", "lower_file", "reference_arrays", "measure", "adopt",
+    "validate", "lower_file", "reference_arrays", "measure", "adopt", "emit", "runtime",
 )  # fmt: skip
 KEPT = Path(__file__).with_name("stage_closures.json")
 

@@ -52,13 +52,16 @@ class Fake(WorkspaceFolder):
     def index(self, target: str = "litert", dist: str = "dist") -> list[str]:
         """The files that the index lists, each checked against what lies there."""
         folder = self.root / dist / target
-        entries = json.loads((folder / "index.json").read_text())["artifacts"]
-        for entry in entries:
+        index = json.loads((folder / "index.json").read_text())
+        entries = index["artifacts"]
+        beside = [e for entry in entries for e in entry.get("emitted", ())]
+        listed = sorted([*entries, *beside, *index.get("runtime", ())], key=lambda e: e["file"])
+        for entry in listed:
             content = (folder / entry["file"]).read_bytes()
             assert (hashlib.sha256(content).hexdigest(), len(content)) == (
                 entry["sha256"], entry["size"],
             )  # fmt: skip
-        sums = "".join(f"{e['sha256']}  {e['file']}\n" for e in entries)
+        sums = "".join(f"{e['sha256']}  {e['file']}\n" for e in listed)
         assert (folder / "SHA256SUMS").read_text() == sums
         return [entry["file"] for entry in entries]
 

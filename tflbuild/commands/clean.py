@@ -33,7 +33,7 @@ def command(ctx: click.Context, /, **own: Any) -> int:
     from tflbuild.engine.lock import workspace_lock
     from tflbuild.engine.publish import INDEX, SUMS, index_is_ours
     from tflbuild.engine.shown import forget
-    from tflbuild.engine.state import State
+    from tflbuild.engine.state import Beside, Released, State
     from tflbuild.graph import build_graph
     from tflbuild.manifest.load import load_workspace
     from tflbuild.manifest.problems import Problems
@@ -48,7 +48,8 @@ def command(ctx: click.Context, /, **own: Any) -> int:
 
     with workspace_lock(private / "lock", waiting):
         with closing(State.read_only(private / "state.sqlite")) as state:
-            rows, tasks = list(state.released().values()), set(state.tasks())
+            rows: list[Released | Beside] = [*state.released().values(), *state.beside()]
+            tasks = set(state.tasks())
         # Data that is not there hinders no cleaning.
         tasks |= set(build_graph(workspace, workspace.models, Problems()).steps)
         kept = [row.path for row in rows if not _remove_released(root / row.path, row.sha256)]

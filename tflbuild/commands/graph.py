@@ -26,7 +26,8 @@ def command(ctx: click.Context, /, **own: Any) -> int:
     workspace = load_workspace(common.root_manifest(), common.directory)
     selection = select(workspace, tuple(own["selectors"]), "release", common.directory)
     wanted = set(selection.models)
-    graph = build_graph(workspace, [m for m in workspace.models if m.name in wanted])
+    models = [m for m in workspace.models if m.name in wanted]
+    graph = build_graph(workspace, models, aims=selection.tasks)
     steps = [graph.steps[name] for name in graph.needed(selection.tasks)]
     edges = [
         (producer, step.name, kind)

@@ -29,12 +29,15 @@ def command(ctx: click.Context, /, **own: Any) -> int:
                  for s in model_steps(workspace, m)}  # fmt: skip
         graph = Graph(workspace, steps)
         # A release is made by the parent, which keeps no log.
-        having = [name for name in graph.needed(found.tasks) if not name.startswith("release:")]
+        aims = [name for name in found.tasks if name in steps]
+        having = [name for name in graph.needed(aims) if not name.startswith("release:")]
         logs = workspace.root / workspace.build_dir / "logs"
         having.sort(key=lambda name: not (logs / f"{name}.log").is_file())
         raise UsageError(f"{task!r} is no task; tasks are named like {' or '.join(having[:2])}")
     if task.startswith("release:"):
         raise UsageError(f"{task} has no log: it copies a file; what it waits for has one")
+    if task.startswith("runtime:"):
+        raise UsageError(f"{task} has no log: it writes what is known of released files")
     path = workspace.root / Path(workspace.build_dir) / "logs" / f"{task}.log"
     if not path.is_file():
         raise UsageError(f"{task} has no log: it has not run here")

@@ -33,7 +33,7 @@ from tflbuild.errors import ManifestErrors, UsageError
 if TYPE_CHECKING:
     from tflbuild.engine.files import FileDigests
     from tflbuild.engine.runner import Result
-    from tflbuild.engine.state import Released
+    from tflbuild.engine.state import Beside, Released, State
     from tflbuild.engine.zygote import ZygotePool
     from tflbuild.graph import Graph
     from tflbuild.manifest.model import Workspace
@@ -207,13 +207,15 @@ def _slow(
     """Parse, decide by digests, run what must run."""
     from tflbuild.engine.decide import Decider
     from tflbuild.engine.files import FileDigests
-    from tflbuild.engine.publish import adopt, publish, withdraw
+    from tflbuild.engine.lying import Lying
+    from tflbuild.engine.publish import adopt, publish, superfluous, withdraw
     from tflbuild.engine.runner import Folders, Runner
     from tflbuild.engine.state import State
     from tflbuild.engine.summary import blockers, summary_path, write_summary
     from tflbuild.engine.workers import Workers
-    from tflbuild.graph import artifacts_of, build_graph
-    from tflbuild.manifest.load import load_workspace, section_digest
+    from tflbuild.graph import artifacts_of, build_graph, environments
+    from tflbuild.manifest.digest import section_digest, target_digest
+    from tflbuild.manifest.load import load_workspace
     from tflbuild.manifest.problems import Problems
     from tflbuild.manifest.root import MANIFEST, stray_manifest
     from tflbuild.selectors import forced_tasks, select
@@ -235,6 +237,11 @@ def _slow(
     sections = {
         model.name: f"{section_digest(model, workspace)} {folders}" for model in workspace.models
     }
+    artifacts = [artifact for model in workspace.models for artifact in artifacts_of(model)]
+    shared = environments(workspace)  # whose tasks belong to no model
+    for target, own in shared.items():
+        digest = target_digest(workspace.targets[target], map(str, own))
+        sections[f"runtime:{target}"] = f"{digest} {folders}"
 
     store = Store(private / "store")
     store.prepare()
@@ -253,15 +260,25 @@ def _slow(
                 }
         by_name = {model.name: model for model in workspace.models}
         work = [by_name[name] for name in selection.models if name not in clean]
+        touched = {artifact.target for model in work for artifact in artifacts_of(model)}
+        aims = [  # a runtime is as it was where no file of its target can change
+            task for task in selection.tasks
+            if task not in clean or task.partition(":")[2] in touched
+        ]  # fmt: skip
         problems = Problems()
-        graph = build_graph(workspace, work, problems if options.keep_going else None)
+        graph = build_graph(workspace, work, problems if options.keep_going else None, aims)
         if not graph.steps:  # nothing to go on with
             problems.raise_any()
-        selected = [name for name in selection.tasks if name in graph.steps]
+        selected = [name for name in aims if name in graph.steps]
+        whole = not options.selectors and options.until == "release"
         forced = forced_tasks(selection, graph, selected) if options.force else frozenset()
-        decider = Decider(root, state, store, digests, Toolchain(), forced)
         # Only now, when the state has been read whole: a damaged one begins anew.
         adopt(root, workspace.dist_dir, state)
+        leaving = superfluous(state, artifacts, workspace.dist_dir) if whole else []
+        lying = Lying(
+            workspace.dist_dir, state, digests, frozenset(row.artifact for row in leaving)
+        )
+        decider = Decider(root, state, store, digests, Toolchain(), lying, forced)
         publish(root, workspace.dist_dir, state, store, digests)  # a killed build did not
         with Workers(private / "work", root / folders.logs, options.pool) as workers:
             runner = Runner(
@@ -273,13 +290,13 @@ def _slow(
                 result = runner.run(selected)
             finally:
                 digests.save()
-                if not options.selectors and options.until == "release":
-                    wanted = [a for model in workspace.models for a in artifacts_of(model)]
+                if whole:
+                    tasks = {f"release:{artifact}" for artifact in artifacts}
+                    tasks |= {f"runtime:{target}" for target in shared}
                     withdraw(
-                        root,
-                        state,
-                        digests,
-                        wanted,
+                        runner.releaser.dist,
+                        artifacts,
+                        tasks,
                         workspace.dist_dir,
                         lambda text: listen(Note(text)),
                     )
@@ -292,19 +309,20 @@ def _slow(
             summary_at = write_summary(workspace, graph, runner.result, state, store)
             fresh.outputs.append(entry(str(root), summary_at))
             if options.until == "release":
-                fresh.names = [model.name for model in workspace.models]
+                fresh.names = list(sections)
                 fresh.manifests = _manifests(root, workspace, read_at)
-                fresh.models = {name: record.models[name] for name in clean}
+                fresh.models = {n: record.models[n] for n in clean if n not in graph.steps}
                 fresh.models.update(
-                    _models(root, workspace, graph, result, digests, sections, released)
+                    _models(root, workspace, graph, result, digests, sections, state)
                 )
                 fresh.token = state.new_token()
                 _write_record(private, fresh)
                 digests.save()
     counts = result.counts()
     counts.up_to_date += sum(
-        record.models[name].tasks for name in clean if name in selection.models
-    )
+        record.models[name].tasks for name in clean
+        if name in selection.models or (name in selection.tasks and name not in graph.steps)
+    )  # fmt: skip
     stale = tuple(
         str(a) for model in work for a in artifacts_of(model)
         if str(a) in released and f"release:{a}" in selected
@@ -331,18 +349,28 @@ def _models(
     result: Result,
     digests: FileDigests,
     sections: Mapping[str, str],
-    released: Mapping[str, Released],
+    state: State,
 ) -> dict[str, ModelRecord]:
-    """What was seen of the models that are wholly built and released."""
-    by_model: dict[str, list[Step]] = {}
+    """What was seen of the models that are wholly built and released, and of the tasks that
+    belong to none."""
+    by_owner: dict[str, list[Step]] = {}
     for step in graph.steps.values():
-        by_model.setdefault(step.model.name, []).append(step)
+        by_owner.setdefault(step.owner.name if step.owner else step.name, []).append(step)
+    released = state.released()
+    beside: dict[str, list[Beside]] = {}
+    for row in state.beside():
+        beside.setdefault(row.task, []).append(row)
     models = {}
-    for name, steps in by_model.items():
+    for name, steps in by_owner.items():
         if all(result.passed(step.name) for step in steps):
-            entries = _entries(root, workspace, steps, digests, released)
+            vouched: list[Released | Beside] = []
+            for step in steps:
+                vouched += [released[str(step.artifact)]] if step.stage == "release" else []
+                vouched += beside.get(step.name, [])
+            entries = _entries(root, workspace, steps, digests, vouched)
             if entries is not None:
-                variables = variables_now(steps[0].model.variables)
+                owner = steps[0].owner
+                variables = variables_now(owner.variables if owner else ())
                 models[name] = ModelRecord(sections[name], len(steps), entries, variables)
     return models
 
@@ -352,10 +380,10 @@ def _entries(
     workspace: Workspace,
     steps: Iterable[Step],
     digests: FileDigests,
-    released: Mapping[str, Released],
+    vouched: Iterable[Released | Beside],
 ) -> list[Entry] | None:
-    """The entries of one model; None when its source is not what the graph was built from, or
-    an output is not what the build left."""
+    """The entries of one model, or of a task of none; None when its source is not what the graph
+    was built from, or an output is not what the build left."""
     from tflbuild.engine.shown import shown_paths
     from tflbuild.errors import TaskError
     from tflbuild.graph import still_listed
@@ -381,16 +409,15 @@ def _entries(
             files[path] = entry(base, path)
             if len(files[path]) == 1:  # gone already
                 return None
-        if step.stage == "release":
-            row = released[str(step.artifact)]
-            try:
-                if digests.digest(row.path) != row.sha256:
-                    return None
-            except TaskError:
+    for row in vouched:
+        try:
+            if digests.digest(row.path) != row.sha256:
                 return None
-            seen = digests.seen(row.path)
-            assert seen is not None
-            files[row.path] = hashed_entry(row.path, seen)
+        except TaskError:
+            return None
+        seen = digests.seen(row.path)
+        assert seen is not None
+        files[row.path] = hashed_entry(row.path, seen)
     return [files[path] for path in sorted(files)]
 
 

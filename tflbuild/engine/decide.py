@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tflbuild.engine.files import FileDigests
+from tflbuild.engine.lying import Lying
 from tflbuild.engine.state import Outputs, State, TaskRow
 from tflbuild.manifest.model import ImageData
 from tflbuild.stages.generate import INPUT
-from tflbuild.step import STAGES, UNSTABLE, Port, Step
+from tflbuild.stages.runtime import MODEL, OPS
+from tflbuild.step import OP_LIST, STAGES, UNSTABLE, Port, Step
 from tflbuild.store.keys import Action, Change, compare
 from tflbuild.store.local import Store
 from tflbuild.store.toolchain import Toolchain
@@ -56,6 +58,7 @@ class Decider:
         store: Store,
         digests: FileDigests,
         toolchain: Toolchain,
+        lying: Lying,
         forced: frozenset[str] = frozenset(),
     ) -> None:
         self.root = root
@@ -63,12 +66,15 @@ class Decider:
         self.store = store
         self.digests = digests
         self.toolchain = toolchain
+        self.lying = lying
         self.forced = forced
         self.last = state.tasks()
         self.rows: dict[str, TaskRow] = {}  # tasks settled in this build
 
     def inputs(self, step: Step) -> Inputs:
         """Raises TaskError when a source file is gone or unreadable."""
+        if step.stage == "runtime":
+            return self._needs(step)
         keyed = {name: self.digests.digest(path) for name, path in step.files.items()}
         blobs: dict[str, str] = {}
         for port in step.ports:
@@ -78,6 +84,24 @@ class Decider:
                     blobs[known] = digest
                     keyed[known] = f"by action {row.key}" if name in UNSTABLE else digest
         return Inputs(keyed, blobs, dict(step.files))
+
+    def _needs(self, step: Step) -> Inputs:
+        """What describes the files that lie in `dist/<target>/` now: those that this build
+        released, those that it left alone, and those whose renewal failed. The release of each
+        keeps its operators; where nobody knows them any more, the file is read."""
+        assert step.target is not None
+        keyed: dict[str, str] = {}
+        blobs: dict[str, str] = {}
+        sources: dict[str, str] = {}
+        for row in self.lying.of(step.target):
+            file = row.path.rpartition("/")[2]
+            release = self.last.get(f"release:{row.artifact}")
+            if release is not None and OP_LIST in release.outputs:
+                keyed[OPS + file] = blobs[OPS + file] = release.outputs[OP_LIST][0]
+            else:
+                keyed[MODEL + file] = row.sha256
+                sources[MODEL + file] = row.path
+        return Inputs(keyed, blobs, sources)
 
     def action(self, step: Step, inputs: Inputs) -> Action:
         stage = STAGES.get(step.does)
@@ -136,6 +160,8 @@ def _input_name(step: Step, name: str) -> str:
     """What a person calls an input: the path of a file, or whose output it is."""
     if name in step.files:
         return step.files[name]
+    if step.stage == "runtime":
+        return f"the list of operators of {name.partition('/')[2]}"
     if name.startswith("source/"):  # a file that has gone
         return f"{step.model.source.path}/{name.removeprefix('source/')}"
     if step.data is not None and not name.startswith("python/"):

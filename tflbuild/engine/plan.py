@@ -8,25 +8,28 @@ what reads them `depends` on it: early cutoff may still spare those.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tflbuild.custom_runtime import FOLDER
 from tflbuild.engine import decide
 from tflbuild.engine.build import PRIVATE
 from tflbuild.engine.decide import Decider, Decision
+from tflbuild.engine.dist import Dist
 from tflbuild.engine.files import FileDigests
 from tflbuild.engine.judge import Judge
-from tflbuild.engine.publish import superfluous
-from tflbuild.engine.state import State
+from tflbuild.engine.lying import Lying
+from tflbuild.engine.publish import superfluous, superfluous_beside
+from tflbuild.engine.state import Released, State
 from tflbuild.errors import TaskError
-from tflbuild.graph import Graph, artifacts_of, build_graph
+from tflbuild.graph import Graph, artifacts_of, build_graph, environments
 from tflbuild.manifest.load import load_workspace
 from tflbuild.manifest.model import Workspace
 from tflbuild.selectors import Selection, forced_tasks, select
-from tflbuild.step import Step
+from tflbuild.step import EMITTED, Step
 from tflbuild.store.keys import Change
 from tflbuild.store.local import DamagedBlob, Store
 from tflbuild.store.toolchain import Toolchain
@@ -68,12 +71,17 @@ def view(
     workspace = load_workspace(manifest, cwd)
     selection = select(workspace, selectors, until, cwd)
     wanted = set(selection.models)
-    graph = build_graph(workspace, [m for m in workspace.models if m.name in wanted])
+    models = [m for m in workspace.models if m.name in wanted]
+    graph = build_graph(workspace, models, aims=selection.tasks)
     with closing(State.read_only(root / PRIVATE / "state.sqlite")) as state:
         store = Store(root / PRIVATE / "store")
         forced = forced_tasks(selection, graph, selection.tasks) if force else frozenset()
         digests = FileDigests(root, state)
-        decider = Decider(root, state, store, digests, Toolchain(), forced)
+        leaving = [] if selectors else _superfluous(workspace, state)
+        lying = Lying(
+            workspace.dist_dir, state, digests, frozenset(row.artifact for row in leaving)
+        )
+        decider = Decider(root, state, store, digests, Toolchain(), lying, forced)
         yield View(workspace, selection, graph, decider, state)
 
 
@@ -88,11 +96,22 @@ def plan(seen: View) -> list[Planned]:
 
 def removals(seen: View) -> list[str]:
     """Files that a build of everything would take out of `dist/`."""
-    wanted = [a for model in seen.workspace.models for a in artifacts_of(model)]
-    return [row.path for row in superfluous(seen.state, wanted, seen.workspace.dist_dir)]
+    workspace = seen.workspace
+    tasks = {f"release:{a}" for model in workspace.models for a in artifacts_of(model)}
+    tasks |= {f"runtime:{target}" for target in environments(workspace)}
+    beside = superfluous_beside(seen.state, tasks, workspace.dist_dir)
+    leaving = [row.path for row in _superfluous(workspace, seen.state)]
+    return sorted([*leaving, *(row.path for row in beside)])
+
+
+def _superfluous(workspace: Workspace, state: State) -> list[Released]:
+    wanted = [a for model in workspace.models for a in artifacts_of(model)]
+    return superfluous(state, wanted, workspace.dist_dir)
 
 
 def _predict(seen: View, step: Step, planned: dict[str, Planned], judge: Judge) -> Planned:
+    if step.stage == "runtime":
+        return _runtime(seen, step, planned)
     waits = [port.task for port in step.ports if planned[port.task].action in (decide.RUN, DEPENDS)]
     if waits:
         return Planned(step.name, DEPENDS, tuple(f"on {name}" for name in waits))
@@ -123,17 +142,42 @@ def _predict(seen: View, step: Step, planned: dict[str, Planned], judge: Judge) 
 
 
 def _release(seen: View, step: Step, decision: Decision) -> Planned:
-    """Whether the file in `dist/` is the one that would be released."""
-    path = f"{seen.workspace.dist_dir}/{step.artifact.file}"
+    """Whether the files in `dist/` are those that would be released."""
+    folder = f"{seen.workspace.dist_dir}/{step.target}"
     if decision.verdict != decide.UP_TO_DATE:
         return Planned(step.name, decide.RUN, decision.why)
-    try:
-        if seen.decider.digests.digest(path) == decision.inputs.keyed["model.tflite"]:
-            return Planned(step.name, decide.UP_TO_DATE)
-        what = "was edited"
-    except TaskError:
-        what = "is missing"
-    return Planned(step.name, decide.RESTORE, (f"{path} {what}",))
+    keyed = decision.inputs.keyed
+    wanted = {f"{seen.workspace.dist_dir}/{step.artifact.file}": keyed["model.tflite"]}
+    for name, digest in keyed.items():
+        if name.startswith(EMITTED):
+            wanted[f"{folder}/{name.removeprefix(EMITTED)}"] = digest
+    if wrong := _wrong(seen, wanted):
+        seen.decider.lying.coming.add(str(step.artifact))
+        return Planned(step.name, decide.RESTORE, (wrong,))
+    return Planned(step.name, decide.UP_TO_DATE)
+
+
+def _wrong(seen: View, wanted: Mapping[str, str]) -> str:
+    dist = Dist(seen.decider.root, seen.decider.store, seen.state, seen.decider.digests)
+    return dist.wrong(wanted)
+
+
+def _runtime(seen: View, step: Step, planned: dict[str, Planned]) -> Planned:
+    """A runtime is for what lies in `dist/` in the end: files whose release is blocked stay as
+    they are, and those that will be new are not known yet."""
+    waits = [name for name in step.gates if planned[name].action in (decide.RUN, DEPENDS)]
+    if waits:
+        return Planned(step.name, DEPENDS, tuple(f"on {name}" for name in waits))
+    decision = seen.decider.decide(step)
+    if not decision.inputs.keyed:
+        return Planned(step.name, BLOCKED, (f"no file of target {step.target} is released",))
+    if decision.verdict == decide.UP_TO_DATE:
+        assert decision.outputs is not None
+        folder = f"{seen.workspace.dist_dir}/{step.target}/{FOLDER}"
+        wanted = {f"{folder}/{name}": digest for name, (digest, _) in decision.outputs.items()}
+        if wrong := _wrong(seen, wanted):
+            return Planned(step.name, decide.RESTORE, (wrong,))
+    return Planned(step.name, decision.verdict, decision.why)
 
 
 def explain(seen: View, step: Step) -> tuple[Planned, list[Change] | None]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import Any
 
+from tflbuild.engine.dist import Dist
 from tflbuild.engine.files import FileDigests
-from tflbuild.engine.state import Released, State
+from tflbuild.engine.state import Beside, Released, State
 from tflbuild.errors import TaskError
 from tflbuild.step import Artifact
 from tflbuild.store.local import Store
@@ -38,12 +39,17 @@ def publish(root: Path, dist: str, state: State, store: Store, digests: FileDige
         here = row.path == f"{dist}/{row.target}/{Path(row.path).name}"
         if here and _untouched(row, digests):
             by_target.setdefault(row.target, []).append(row)
+    beside: dict[str, list[Beside]] = {}
+    for other in state.beside():
+        if other.path.startswith(f"{dist}/{other.target}/") and _untouched(other, digests):
+            beside.setdefault(other.target, []).append(other)
     written = []
     for target, rows in sorted(by_target.items()):
         folder = root / dist / target
+        others = beside.get(target, [])
         for name, content in (
-            (INDEX, index_text(target, rows)),
-            (SUMS, sums_text(rows)),
+            (INDEX, index_text(f"{dist}/{target}", rows, others)),
+            (SUMS, sums_text(f"{dist}/{target}", [*rows, *others])),
         ):
             store.write(folder / name, content.encode(), durable=True)
             written.append(f"{dist}/{target}/{name}")
@@ -54,7 +60,7 @@ def publish(root: Path, dist: str, state: State, store: Store, digests: FileDige
     return written
 
 
-def _untouched(row: Released, digests: FileDigests) -> bool:
+def _untouched(row: Released | Beside, digests: FileDigests) -> bool:
     try:
         return digests.digest(row.path) == row.sha256
     except TaskError:
@@ -77,25 +83,36 @@ def move_away(root: Path, row: Released, digests: FileDigests) -> None:
         _drop_index((root / row.path).parent)
 
 
-def index_text(target: str, rows: Iterable[Released]) -> str:
+def index_text(folder: str, rows: Iterable[Released], beside: Iterable[Beside]) -> str:
+    """`index.json` of a target's folder (schemas/index.schema.json)."""
+    others = sorted(beside, key=lambda row: row.path)
     artifacts = []
     for row in sorted(rows, key=lambda row: row.path):
         model, rest = row.artifact.split(":", 1)
-        artifacts.append(
-            {
-                "file": Path(row.path).name,
-                "model": model,
-                "optimization": rest.split("@", 1)[0],
-                "sha256": row.sha256,
-                "size": row.size,
-            }
-        )
-    return json.dumps({"version": 1, "target": target, "artifacts": artifacts}, indent=1) + "\n"
+        entry: dict[str, Any] = {
+            "file": Path(row.path).name,
+            "model": model,
+            "optimization": rest.split("@", 1)[0],
+            "sha256": row.sha256,
+            "size": row.size,
+        }
+        emitted = [_file(folder, o) for o in others if o.task == f"release:{row.artifact}"]
+        artifacts.append(entry | ({"emitted": emitted} if emitted else {}))
+    index: dict[str, Any] = {
+        "version": 1, "target": folder.rpartition("/")[2], "artifacts": artifacts,
+    }  # fmt: skip
+    runtime = [_file(folder, row) for row in others if row.task.startswith("runtime:")]
+    return json.dumps(index | ({"runtime": runtime} if runtime else {}), indent=1) + "\n"
 
 
-def sums_text(rows: Iterable[Released]) -> str:
+def _file(folder: str, row: Beside) -> dict[str, Any]:
+    name = row.path.removeprefix(f"{folder}/")
+    return {"file": name, "sha256": row.sha256, "size": row.size}
+
+
+def sums_text(folder: str, rows: Iterable[Released | Beside]) -> str:
     """The format of sha256sum(1): `sha256sum -c SHA256SUMS` checks a target's folder."""
-    names = sorted((Path(row.path).name, row.sha256) for row in rows)
+    names = sorted((row.path.removeprefix(f"{folder}/"), row.sha256) for row in rows)
     return "".join(f"{sha256}  {name}\n" for name, sha256 in names)
 
 
@@ -117,10 +134,28 @@ def adopt(root: Path, dist: str, state: State) -> None:
         if not index_is_ours(folder):
             continue
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            for entry in json.loads((folder / INDEX).read_text())["artifacts"]:
+            index = json.loads((folder / INDEX).read_text())
+            for entry in index["artifacts"]:
                 row = _listed(dist, folder.name, entry)
                 if row is not None:
                     state.release(row)
+                    # What an earlier state knew of its file may be true of another one.
+                    state.drop_tasks([f"release:{row.artifact}"])
+                    stem = re.escape(Path(row.path).stem)
+                    _adopt_beside(
+                        state,
+                        row.path.rpartition("/")[0],
+                        f"release:{row.artifact}",
+                        entry.get("emitted", ()),
+                        stem + r"\.[a-z]{1,4}",
+                    )
+            _adopt_beside(
+                state,
+                f"{dist}/{folder.name}",
+                f"runtime:{folder.name}",
+                index.get("runtime", ()),
+                r"runtime/[A-Za-z][A-Za-z0-9_.]*",
+            )
 
 
 def _listed(dist: str, target: str, entry: dict[str, Any]) -> Released | None:
@@ -135,6 +170,18 @@ def _listed(dist: str, target: str, entry: dict[str, Any]) -> Released | None:
     return Released(str(artifact), target, f"{dist}/{artifact.file}", entry["sha256"], size)
 
 
+def _adopt_beside(
+    state: State, folder: str, task: str, entries: Iterable[dict[str, Any]], pattern: str
+) -> None:
+    """Files beside the models, where their names are such as we give."""
+    target = folder.rpartition("/")[2]
+    for entry in entries:
+        name, sha256, size = entry["file"], entry["sha256"], entry["size"]
+        good = re.fullmatch(pattern, name) and SHA256.fullmatch(sha256)
+        if good and type(size) is int and size >= 0:
+            state.vouch([Beside(f"{folder}/{name}", target, task, sha256, size)])
+
+
 def superfluous(state: State, wanted: Iterable[Artifact], dist: str) -> list[Released]:
     """Released files below `dist` that the manifest no longer has. Files elsewhere are those of
     another root manifest in the same folder."""
@@ -147,18 +194,31 @@ def superfluous(state: State, wanted: Iterable[Artifact], dist: str) -> list[Rel
     ]
 
 
+def superfluous_beside(state: State, tasks: Container[str], dist: str) -> list[Beside]:
+    """Files beside released ones whose task the manifest no longer has."""
+    return [
+        row for row in state.beside()
+        if row.path.startswith(f"{dist}/") and row.task not in tasks
+    ]  # fmt: skip
+
+
 def withdraw(
-    root: Path,
-    state: State,
-    digests: FileDigests,
+    files: Dist,
     wanted: Iterable[Artifact],
+    tasks: Container[str],
     dist: str,
     note: Callable[[str], None],
 ) -> None:
-    """Take released files that the manifest no longer has out of `dist/`.
+    """Take released files that the manifest no longer has out of `dist/`; `tasks`: those of all
+    that it has.
 
     A file that somebody changed is not what we released: it stays, and is said.
     """
+    root, state, digests = files.root, files.state, files.digests
+    for other in superfluous_beside(state, tasks, dist):
+        if not files.take(other):
+            note(f"{other.path} is no longer in the manifest, but was edited: left as it is")
+        files.forget(other)
     for row in superfluous(state, wanted, dist):
         with contextlib.suppress(TaskError):
             if digests.digest(row.path) == row.sha256:

@@ -7,7 +7,6 @@ nothing before they finish, so none of them is used.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from typing import Any
 from doit.control import TaskControl
 from doit.task import Task
 
+from tflbuild.custom_runtime import KINDS as CUSTOM_RUNTIMES
 from tflbuild.engine import events
 from tflbuild.engine.advice import crash_advice
 from tflbuild.engine.decide import (
@@ -37,12 +37,12 @@ from tflbuild.engine.events import (
 )
 from tflbuild.engine.files import Seen
 from tflbuild.engine.judge import Judge
-from tflbuild.engine.publish import move_away
+from tflbuild.engine.release import Releaser
 from tflbuild.engine.shown import show
-from tflbuild.engine.state import Outputs, Released
+from tflbuild.engine.state import Outputs
 from tflbuild.engine.workers import Ended, Job, Workers
 from tflbuild.errors import TaskError, TflbuildError
-from tflbuild.graph import Graph, still_listed
+from tflbuild.graph import Graph, environment_step, environments, still_listed
 from tflbuild.step import STAGES, Step
 from tflbuild.store.local import DamagedBlob
 from tflbuild.verdict import Verdict
@@ -139,7 +139,7 @@ class Runner:
         self.lost: set[str] = set()  # digests of damaged blobs
         self.postponed: set[str] = set()  # tasks that wait for those
         self.judge = Judge(graph.workspace, decider)
-        self.released = self.state.released()
+        self.releaser = Releaser(decider, folders.dist)
         self.used: dict[tuple[str, str], str] = {}  # (model, file) → digest that went into it
         self.mixed: dict[str, str] = {}  # model → a file that two of its tasks saw differently
         self.stopping = False
@@ -161,7 +161,10 @@ class Runner:
             self.postponed.clear()
             self.decider.last = self.state.tasks()
         for task in sorted(self.postponed):
+            if self.graph.steps[task].stage == "runtime":
+                continue  # for the end, below
             self._fail(task, "its inputs in the store are damaged again and again")
+        self._finish_runtimes(names)
         return self.result
 
     # one walk over the graph
@@ -204,7 +207,8 @@ class Runner:
         """Another task failed: tell of everything that is not started for it."""
         self.pending.clear()
         for name in self.graph.needed(names):
-            if name not in self.result.outcomes and name not in self.postponed:
+            waits = self.graph.steps[name].stage == "runtime"  # for the end of the build
+            if name not in self.result.outcomes and name not in self.postponed and not waits:
                 self._skip(name, "not started: another task failed (use -k to go on)")
 
     def _visit(self, node: Any) -> None:
@@ -213,6 +217,9 @@ class Runner:
             self._settle(node, ok=False)
             return
         failed = [bad.task.name for bad in node.bad_deps]
+        # What failed left an older file in dist, or none: a runtime is built for what lies there.
+        if step.stage == "runtime" and not any(name in self.postponed for name in failed):
+            failed = []
         if failed:
             node.run_status = "failure"
             self.settled.append(node)
@@ -224,6 +231,9 @@ class Runner:
         try:
             if step.stage == "release":
                 self._release(node, step)
+                return
+            if step.stage == "runtime":
+                self._runtime(node, step)
                 return
             decision = self.decider.decide(step)
         except TaskError as error:
@@ -311,7 +321,7 @@ class Runner:
                 "stage": step.does,
                 "params": params,
                 "inputs": inputs,
-                "timeout": step.model.timeout,
+                "timeout": step.timeout,
                 "env": step.request.get("retry_env" if pending.retry else "env", {}),
                 "retry": pending.retry,
             },
@@ -355,13 +365,9 @@ class Runner:
     def _inputs_changed(self, pending: Pending) -> bool:
         """An input edited while its action ran: the result belongs to neither content."""
         step, digests = pending.step, self.decider.digests
-        source = self.graph.steps[f"lower:{step.model.name}"]
         try:
             # What a retry reads beyond its key, and what no digest can tell.
-            if pending.retry and any(
-                digests.digest(path) != self.used.get((step.model.name, path))
-                for path in source.files.values()
-            ):
+            if pending.retry and self._source_changed(step):
                 raise TaskError("its source changed while it ran: build again")
             if step.folders and not still_listed(self.root, step):
                 raise TaskError("files came to or went from its source while it ran: build again")
@@ -381,11 +387,21 @@ class Runner:
             self._decided(pending.node, step, decision)
         return True
 
+    def _source_changed(self, step: Step) -> bool:
+        source = self.graph.steps[f"lower:{step.model.name}"]
+        return any(
+            self.decider.digests.digest(path) != self.used.get((step.model.name, path))
+            for path in source.files.values()
+        )
+
     def _commit(self, pending: Pending, job: Job, ended: Ended) -> None:
         step, decision = pending.step, pending.decision
         outputs: Outputs = dict(ended.outputs)
         for name, (digest, _) in outputs.items():
             self.store.adopt(job.scratch / "out" / name, digest)
+        if step.stage == "runtime":
+            self._placed(pending, outputs, ended.seconds)
+            return
         self.state.commit(
             step.name, decision.key, decision.action.parts(), outputs, list(decision.why),
             ended.seconds, ended.max_rss,
@@ -404,6 +420,20 @@ class Runner:
             self._lose(pending.node, step, error.digest)
             return
         self._settle(pending.node, self._tell(step.name, verdict))
+
+    def _placed(self, pending: Pending, outputs: Outputs, seconds: float) -> None:
+        """A runtime's files, of a worker that opened a model for them."""
+        step = pending.step
+        try:
+            done = self.releaser.place(step, pending.decision, outputs, seconds)
+        except DamagedBlob as error:
+            self._lose(pending.node, step, error.digest)
+        except TaskError as error:
+            self.releaser.withdraw(step.name)
+            self._fail(step.name, str(error))
+            self._settle(pending.node, ok=False)
+        else:
+            self._ended_here(pending.node, step, done)
 
     # gates and reports
 
@@ -431,68 +461,73 @@ class Runner:
             self.stopping = True
         return verdict.passed
 
-    # release
+    # what the parent does itself
 
     def _release(self, node: Any, step: Step) -> None:
         if step.model.name in self.mixed:
             changed = self.mixed[step.model.name]
             raise TaskError(f"{changed} changed during this build: build again")
-        inputs = self.decider.inputs(step)
-        action = self.decider.action(step, inputs)
-        key, artifact = action.key(), step.artifact
-        digest = inputs.keyed["model.tflite"]
-        path = f"{self.folders.dist}/{artifact.file}"
-        last = self.decider.last.get(step.name)
-        current = self._current(path)
-        vouched = self.released.get(str(artifact))
-        same = last is not None and last.key == key and vouched is not None and vouched.path == path
-        if same and current == digest and step.name not in self.decider.forced:
-            self.decider.settle(step, key, {})
-            self.result.outcomes.setdefault(step.name, events.UP_TO_DATE)
-            self._settle(node, ok=True)
-            return
-        if vouched is None and current not in (None, digest) and not self._ours(current):
-            raise TaskError(f"{path} was not released by tflbuild: move it away")
-        if same:
-            why: tuple[str, ...] = (
-                f"{path} is missing" if current is None else f"{path} was edited",
-            )
-        else:
-            why = self.decider.why(step, action) or (f"{path} was not released",)
-        if step.name in self.decider.forced:
-            why = ("forced",)
-        started = time.monotonic()
         try:
-            self.store.copy_out(digest, self.root / path, durable=True)
-            if vouched is not None and vouched.path != path:
-                move_away(self.root, vouched, self.decider.digests)
+            self._ended_here(node, step, self.releaser.release(step))
         except DamagedBlob as error:
             self._lose(node, step, error.digest)
-            return
-        except OSError as error:
-            raise TaskError(f"{path} cannot be written: {error.strerror}") from error
-        size = (self.root / path).stat().st_size
-        released = Released(str(artifact), artifact.target, path, digest, size)
-        seconds = time.monotonic() - started
-        self.state.commit(
-            step.name, key, action.parts(), {}, list(why), seconds, 0, released=released
-        )
-        self.released[str(artifact)] = released
-        self.decider.settle(step, key, {})
-        forced = step.name in self.decider.forced
-        outcome = events.RESTORED if same and not forced else events.RAN
-        self._done(TaskDone(step.name, outcome, seconds, why))
+
+    def _runtime(self, node: Any, step: Step) -> None:
+        """What builds a target's runtime, from the files that lie there now, whatever became of
+        the releases before it."""
+        try:
+            decision = self.decider.decide(step)
+            if not decision.inputs.keyed:
+                self.releaser.withdraw(step.name)
+                self._skip(step.name, f"no file of target {step.target} is released")
+                self._settle(node, ok=False)
+            elif decision.verdict == RUN and decision.inputs.sources:
+                self.pending.append(self._pending(node, step, decision))
+            else:
+                self._ended_here(node, step, self.releaser.bring(step, decision))
+        except DamagedBlob as error:
+            self._lose(node, step, error.digest)
+        except TaskError as error:
+            self.releaser.withdraw(step.name)
+            self._fail(step.name, str(error))
+            self._settle(node, ok=False)
+
+    def _ended_here(self, node: Any, step: Step, done: TaskDone | None) -> None:
+        if done is None:
+            self.result.outcomes.setdefault(step.name, events.UP_TO_DATE)
+        else:
+            self._done(done)
         self._settle(node, ok=True)
 
-    def _ours(self, digest: str | None) -> bool:
-        """A file that we made, though nothing vouches for it: a build was killed in between."""
-        return digest is not None and self.store.has(digest)
-
-    def _current(self, path: str) -> str | None:
-        try:
-            return self.decider.digests.digest(path)
-        except TaskError:
-            return None
+    def _finish_runtimes(self, names: list[str]) -> None:
+        """What describes `dist/` is in line with it after every build: also one that stopped or was
+        interrupted before it came to that, and where a file went whose target nobody selected."""
+        workspace = self.graph.workspace
+        shared = environments(workspace)
+        if not shared and not self.releaser.beside:
+            return
+        needed = set(self.graph.needed(names))
+        for task in list(self.releaser.beside):
+            stage, _, target = task.partition(":")
+            declared = workspace.targets.get(target) if stage == "runtime" else None
+            if declared is not None and declared.runtime not in CUSTOM_RUNTIMES:
+                self.releaser.withdraw(task)
+        for target in shared:
+            step = environment_step(workspace, target, {})
+            selected = step.name in needed
+            if selected and step.name in self.result.outcomes:
+                continue
+            if not selected and not self.releaser.own(step.name):
+                continue
+            done, problem = self.releaser.finish(step)
+            if done is not None:
+                self._done(done)
+            elif problem and selected:
+                self._skip(step.name, problem)
+            elif problem:  # nobody asked for it
+                self.listen(events.Note(f"{step.name}: {problem}; its files are removed"))
+            elif selected:
+                self.result.outcomes[step.name] = events.UP_TO_DATE
 
     # telling
 

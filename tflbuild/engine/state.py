@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,9 @@ CREATE TABLE IF NOT EXISTS files (
   seen INTEGER, digest TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS released (
   artifact TEXT PRIMARY KEY, target TEXT NOT NULL, path TEXT NOT NULL, sha256 TEXT NOT NULL,
+  size INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS beside (
+  path TEXT PRIMARY KEY, target TEXT NOT NULL, task TEXT NOT NULL, sha256 TEXT NOT NULL,
   size INTEGER NOT NULL);
 """
 
@@ -52,6 +55,17 @@ class Released:
     artifact: str  # "model:optimization@target"
     target: str
     path: str  # relative to the root
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A file in `dist/` that is no model: another form of one, or of a runtime's files."""
+
+    path: str  # relative to the root
+    target: str
+    task: str  # that made it: release:M:O@T, runtime:T
     sha256: str
     size: int
 
@@ -160,8 +174,10 @@ class State:
         seconds: float,
         max_rss: int,
         released: Released | None = None,
+        beside: Iterable[Beside] = (),
     ) -> None:
-        """One task's success (a release: with the file it vouches for), as one transaction."""
+        """One task's success, as one transaction; of a task that writes to `dist/` with the files
+        that it vouches for (those that it no longer makes were disowned before)."""
         text = json.dumps(outputs)
         with self.batch():
             self.db.execute(
@@ -172,6 +188,7 @@ class State:
             self.db.execute("INSERT OR REPLACE INTO actions VALUES (?, ?, ?)", (key, text, seconds))
             if released is not None:
                 self.release(released)
+            self.vouch(beside)
 
     def forget_blob(self, digest: str) -> None:
         """A blob is lost: whatever produced it must run again."""
@@ -200,6 +217,22 @@ class State:
     def withdraw(self, artifact: str) -> None:
         self.db.execute("DELETE FROM released WHERE artifact = ?", (artifact,))
 
+    # files beside those
+
+    def beside(self) -> list[Beside]:
+        """The files that tasks vouch for, by path."""
+        rows = self.db.execute("SELECT path, target, task, sha256, size FROM beside ORDER BY path")
+        return [Beside(*row) for row in rows]
+
+    def vouch(self, rows: Iterable[Beside]) -> None:
+        self.db.executemany(
+            "INSERT OR REPLACE INTO beside VALUES (?, ?, ?, ?, ?)",
+            [(row.path, row.target, row.task, row.sha256, row.size) for row in rows],
+        )
+
+    def disown(self, path: str) -> None:
+        self.db.execute("DELETE FROM beside WHERE path = ?", (path,))
+
 
 def set_aside(path: Path, error: Exception) -> str:
     """Move a damaged state file out of the way; a sentence that says so."""
@@ -217,6 +250,7 @@ _COLUMNS = {
     "actions": "key, outputs, seconds",
     "files": "path, size, mtime, ctime, inode, seen, digest",
     "released": "artifact, target, path, sha256, size",
+    "beside": "path, target, task, sha256, size",
 }
 
 
@@ -238,6 +272,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     elif row[0] != str(SCHEMA):  # an older or newer layout: the store still has the blobs
         connection.executescript(
             "DROP TABLE tasks; DROP TABLE actions; DROP TABLE files; DROP TABLE released;"
+            " DROP TABLE beside;"
         )
         connection.executescript(_TABLES)
         connection.execute("DELETE FROM meta")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
-from tflbuild.manifest.model import Model, Workspace
+from tflbuild.manifest.model import Model, Target, Workspace
 
 
 def section_digest(model: Model, workspace: Workspace) -> str:
@@ -22,6 +23,13 @@ def section_digest(model: Model, workspace: Workspace) -> str:
         signature["metrics"].sort(key=lambda m: m["name"])
     names = {*model.targets, *(t for o in model.optimizations for t in o.targets)}
     said["targets_used"] = [_plain(workspace.targets[name]) for name in sorted(names)]
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def target_digest(target: Target, artifacts: Iterable[str]) -> str:
+    """SHA-256 of a target and of the files that the manifest wants for it."""
+    said = [_plain(target), sorted(artifacts)]
     text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

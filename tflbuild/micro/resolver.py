@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..tflite.read import Kind, TfliteModel
 from .c_array import identifier
 from .ops import kernel
+
+if TYPE_CHECKING:  # the parent writes headers, and imports no NumPy
+    from ..tflite.read import Kind, TfliteModel
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(::[A-Za-z_]\w*)*")
 

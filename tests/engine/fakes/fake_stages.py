@@ -1,7 +1,7 @@
 """Stages that take milliseconds: the engine is tested with them, without TensorFlow.
 
 A source is a JSON file, or a function of the user's that gives the same: `value` is what the
-model is, `sqnr` and `size` what is measured of it,
+model is, `ops` what its files need of a runtime, `sqnr` and `size` what is measured of it,
 `note` nothing (so that another file can hold the same model), and `do` says what a stage shall
 suffer, by stage name: {"convert": {"sleep": 1}}. Imported by a zygote, this module takes the
 place of the real stages in its children.
@@ -22,6 +22,7 @@ from tflbuild import pyrun
 from tflbuild.errors import TaskError
 from tflbuild.sources import FORMATS
 from tflbuild.sources.made import source_path
+from tflbuild.stages import runtime
 from tflbuild.stages.base import ConversionFailed, Request
 
 
@@ -91,7 +92,8 @@ def convert(request: Request) -> None:
     model = source(request) if request.retry else request.read_json("lowered.pb")
     suffer("convert", model.get("do", {}), request)
     line = f"{model['value']} {request.params['quantize']} {request.params['io']}\n"
-    (request.out / "model.tflite").write_text(line * 20_000)
+    needs = f"ops {' '.join(model['ops'])}\n" if "ops" in model else ""
+    (request.out / "model.tflite").write_text(line * 20_000 + needs)
     request.write_json("convert.json", {"retry": request.retry, "warnings": []})
 
 
@@ -105,10 +107,23 @@ MEASURED = {
 
 
 def compat(request: Request) -> None:
-    size = request.inputs["model.tflite"].stat().st_size
-    request.write_json(
-        "compat.json", {**MEASURED, "size": size, "runtime": request.params["runtime"]}
-    )
+    data = request.inputs["model.tflite"].read_bytes()
+    measured = {**MEASURED, "size": len(data), "runtime": request.params["runtime"]}
+    request.write_json("compat.json", measured)
+    if request.params.get("op_list"):
+        request.write_json("ops.json", read_ops(data))
+
+
+def read_ops(data: bytes) -> list[dict[str, Any]]:
+    """What `stages.runtime.read_ops` would find in the file: "ADD:1", "FlexDet:1", "Mine:2"."""
+    last = data.decode().splitlines()[-1].split()
+    ops = last[1:] if last[0] == "ops" else ["ADD:1"]
+    found = []
+    for op in sorted(ops):
+        name, _, version = op.partition(":")
+        kind = "select" if name.startswith("Flex") else "builtin" if name.isupper() else "custom"
+        found.append({"op": name, "version": int(version), "kind": kind})
+    return found
 
 
 def validate(request: Request) -> None:
@@ -130,6 +145,7 @@ def install() -> None:
         module = ModuleType(f"tflbuild.stages.{run.__name__}")
         module.run = run  # type: ignore[attr-defined]
         sys.modules[module.__name__] = module
+    runtime.read_ops = read_ops
 
 
 install()
