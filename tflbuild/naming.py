@@ -1,0 +1,195 @@
+"""What a person calls the place that an op came from: a Keras layer, a tf.function, a JAX scope.
+
+The converter names tensors by the nodes of the graph that it was given, joins the names of nodes
+that it fused with ";", and appends a number to a name that is taken. Nodes are named by scopes:
+those of Keras are layers. Everything here is text and dictionaries; who has a graph gives its
+nodes, who has only a file gives nothing and gets what its tensor names tell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+# Calls that wrap a model and are no place in it.
+_CALLS = re.compile(r"(Stateful|Stateless)?PartitionedCall(_\d+)?")
+_NUMBER = re.compile(r"_\d+$")
+_DIGITS = re.compile(r"\d+$")
+_NEUTRAL = re.compile(r"(in|out)_\d+|(serving_default|signature_\d+)_.*|unknown(_\d+)?|arg\d+|Identity(_\d+)?")
+# How TensorFlow names the function of `def name()`: `__inference_name_17`.
+_FUNCTION = re.compile(r"__(?:inference|forward|backward)_(?P<name>.+?)_\d+")
+# Functions that frameworks make around the user's, and names that say nothing.
+_WRAPPERS = re.compile(
+    r"(.*_)?signature_wrapper(_.*)?|_?_?call(_?_)?|__call__|_wrapped_model|wrapped_model|call_fn"
+    r"|restored_function_body|call_and_return_.*|_default_save_signature|serve|serving_default"
+    r"|_?_?lambda_?_?|tf_function|function|_inner|inner|wrapper|_?_?fn"
+    r"|(.*_)?(while|cond|true|false|body|case|branch)(_.*)?"
+)
+# Scopes that TensorFlow's and Keras's own functions open inside a layer.
+_INSIDE = frozenset(
+    "batchnorm einsum moments Tensordot strided_slice normalize ReadVariableOp BiasAdd Cast".split()
+)
+# Names that TensorFlow gives to nodes whose author gave none, where they are not the op's.
+_DEFAULT = frozenset(
+    """
+    add sub mul truediv floordiv mod pow neg abs and or xor not eq ne lt le gt ge matmul concat
+    stack unstack split transpose strided_slice zeros ones zeros_like ones_like eye range sum mean
+    norm arange reduce cond while slice squeeze unsqueeze reshape dot dot_general broadcast_in_dim
+    select convert maximum minimum divide multiply subtract power
+    """.split()
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """`name`: what a person knows ("" where nothing is known). `node`: the graph's node, for a
+    search. `function`: the tf.function that holds it, "" where none of the user's does."""
+
+    name: str = ""
+    node: str = ""
+    function: str = ""
+
+
+@dataclass(frozen=True)
+class Names:
+    """What is known of a lowered graph.
+
+    `ops`: op by node, empty where there is only a file. `producers`: the node behind a tensor
+    whose own name tells nothing (an output of the model). `functions`: the user's function by
+    node. `keras3`: the scopes are those of Keras 3, which opens two for each call of a layer, so
+    that what stands in the graph is the layer's name and a number.
+    """
+
+    ops: Mapping[str, str] = field(default_factory=dict)
+    producers: Mapping[str, str] = field(default_factory=dict)
+    functions: Mapping[str, str] = field(default_factory=dict)
+    keras3: bool = False
+    root: str = ""  # the scope that all layers stand in: the model's own name
+
+    def place(self, tensor: str, function: str = "") -> Place:
+        """Where the op that writes `tensor` (its name in the converter's file) comes from."""
+        parts = [self.node(part) for part in tensor.split(";") if part]
+        parts = [part for part in parts if part]
+        if not parts:
+            return Place(function=function)
+        node = parts[0]
+        names = [scope_name(part, self) for part in parts]
+        function = function or next((f for p in parts if (f := self.functions.get(p))), "")
+        return Place(_common(names) or function or _own(node), node, function)
+
+    def node(self, tensor: str) -> str:
+        """The node that a tensor is named by, without the converter's number; "" for neutral
+        names that no producer is known for."""
+        name = tensor.removesuffix(":0")
+        name = self.producers.get(tensor, self.producers.get(name, name))
+        name = _strip_calls(name)
+        if self.ops and name not in self.ops and (bare := _DIGITS.sub("", name)) in self.ops:
+            name = bare
+        return "" if _NEUTRAL.fullmatch(name) else name
+
+
+def with_root(names: Names, nodes: Iterable[str]) -> Names:
+    """The same, knowing which scope holds them all, if one does."""
+    first = {node.split("/")[0] for node in nodes if "/" in node and not _NEUTRAL.fullmatch(node)}
+    first -= {""}
+    root = next(iter(first)) if len(first) == 1 else ""
+    deep = any(node.count("/") > 1 for node in nodes)
+    return Names(names.ops, names.producers, names.functions, names.keras3, root if deep else "")
+
+
+def scope_name(node: str, names: Names) -> str:
+    """`functional_1/dense_1_1/MatMul` of Keras 3 is `dense_1`; a node that its author named keeps
+    its own name: `head/my_det`. "" where there is no scope."""
+    scopes = node.split("/")
+    own = scopes.pop()
+    if scopes and scopes[0] == names.root:
+        del scopes[0]
+    while scopes and _base(scopes[-1]) in _INSIDE:
+        scopes.pop()
+    if names.keras3:
+        scopes = [_NUMBER.sub("", scope) for scope in scopes]
+    if not is_default(own, names.ops.get(node, "")):
+        scopes.append(own)
+    return "/".join(scopes)
+
+
+def is_default(own: str, op: str = "") -> bool:
+    """Whether TensorFlow named a node: by its op (`MatMul_1`), or by a word of its API (`add`)."""
+    base = _base(own)
+    return base == op or base in _DEFAULT or base in _INSIDE or base[:1].isupper()
+
+
+def function_name(name: str) -> str:
+    """`feature` of `__inference_feature_17`; "" for functions that frameworks wrap around it."""
+    match = _FUNCTION.fullmatch(name)
+    bare = match["name"] if match else name
+    return "" if _WRAPPERS.fullmatch(bare) else bare
+
+
+def of_chain(chain: Sequence[str]) -> tuple[str, str]:
+    """(node, function) of a converter's location: names from the inside out, `node@function`."""
+    node, function = "", ""
+    for name in chain:
+        own, _, holder = name.partition("@")
+        own = own.rstrip(":;")
+        if not node and own and not _CALLS.fullmatch(own):
+            node = own
+        function = function or (function_name(holder) if holder else "")
+    return node, function
+
+
+def jax_scope(path: str) -> str:
+    """`encoder/head/fft` of JAX's `jit(flat)/encoder/head/jit(fft)`; its outermost `jit` is
+    tflbuild's own call."""
+    scopes = [scope for scope in path.split("/") if scope]
+    if scopes and re.fullmatch(r"p?jit\(.*\)", scopes[0]):
+        del scopes[0]
+    return "/".join(re.sub(r"^\w+\((.*)\)$", r"\1", scope) for scope in scopes)
+
+
+def is_keras3(readers: Iterable[str], variables: Iterable[str]) -> bool:
+    """Whether the scopes are those of Keras 3, as the readers of variables show.
+
+    Args:
+        readers: nodes that read variables, `net_1/dense_1_2/MatMul/ReadVariableOp`.
+        variables: names of variables, `dense_1/kernel:0`.
+    """
+    layers = {scope for name in variables for scope in name.split("/")[:-1]}
+    for reader in readers:
+        for scope in reader.split("/")[:-1]:
+            if scope not in layers and _NUMBER.search(scope) and _NUMBER.sub("", scope) in layers:
+                return True
+    return False
+
+
+def _base(name: str) -> str:
+    """A name without the numbers that make it unique: `MatMul_1` and `MatMul1` are `MatMul`."""
+    return _DIGITS.sub("", _NUMBER.sub("", name)) or name
+
+
+def _own(node: str) -> str:
+    """The node's own name where that is more than its op."""
+    own = node.rsplit("/", 1)[-1]
+    return "" if is_default(own) else own
+
+
+def _strip_calls(name: str) -> str:
+    scopes = name.split("/")
+    kept = [scope for scope in scopes if not _CALLS.fullmatch(scope.split(":")[0])]
+    return "/".join(kept)
+
+
+def _common(names: Sequence[str]) -> str:
+    """The longest path that starts all of them; of different ones the first."""
+    names = [name for name in names if name]
+    if not names:
+        return ""
+    shared = names[0].split("/")
+    for name in names[1:]:
+        other = name.split("/")
+        keep = 0
+        while keep < min(len(shared), len(other)) and shared[keep] == other[keep]:
+            keep += 1
+        shared = shared[:keep]
+    return "/".join(shared) or names[0]
