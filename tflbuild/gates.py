@@ -9,9 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tflbuild.manifest.model import MetricLimits, Model, Optimization, ParityLimits, Target
-from tflbuild.targets import RUNTIMES
-from tflbuild.verdict import FAIL, WARN, Finding, Verdict
+from tflbuild import budgets
+from tflbuild.manifest.model import (
+    Budgets,
+    MetricLimits,
+    Model,
+    Optimization,
+    ParityLimits,
+    Target,
+)
+from tflbuild.targets import RUNTIMES, micro
+from tflbuild.targets.narrow import narrowed
+from tflbuild.verdict import FAIL, WARN, Finding, Margin, Verdict
 
 # Default parity limits, version 1 (DESIGN section 3): tripwires measured on six real models.
 PARITY_VERSION = 1
@@ -76,6 +85,7 @@ def _entry_row(entry: Mapping[str, Any]) -> str:
 @dataclass
 class _Findings:
     found: list[Finding] = field(default_factory=list)
+    margins: list[Margin] = field(default_factory=list)
 
     def fail(self, check: str, message: str) -> None:
         self.found.append(Finding(FAIL, check, message))
@@ -83,8 +93,13 @@ class _Findings:
     def warn(self, check: str, message: str) -> None:
         self.found.append(Finding(WARN, check, message))
 
+    def budgets(self, limits: Budgets, numbers: budgets.Numbers, origin: str) -> None:
+        findings, margins = budgets.judge(limits, numbers, origin)
+        self.found += findings
+        self.margins += margins
+
     def verdict(self) -> Verdict:
-        return Verdict(tuple(self.found))
+        return Verdict(tuple(self.found), tuple(self.margins))
 
 
 def evaluate_gate(
@@ -98,17 +113,15 @@ def evaluate_gate(
     found = _Findings()
     for warning in dict.fromkeys(warnings):
         found.warn("lowering", warning)
-    for limit, number, unit in (
-        (model.evaluate.max_params, measured.get("params"), "parameters"),
-        (model.evaluate.max_macs, measured.get("macs"), "MACs"),
-    ):
-        if limit is not None and number is not None and number > limit:
-            name = "max_params" if unit == "parameters" else "max_macs"
-            found.fail(f"evaluate.{name}", f"{number:,} {unit}, the limit is {limit:,}")
-    by_target = {
-        target.name: Verdict(tuple(RUNTIMES[target.runtime].judge_evaluation(measured)))
-        for target in targets
-    }
+    found.budgets(model.evaluate, budgets.of_model(measured), "evaluate")
+    by_target = {}
+    for target in targets:
+        own = _Findings()
+        own.found.extend(RUNTIMES[target.runtime].judge_evaluation(measured, target))
+        # What no optimization changes is judged before the hours that conversion may take.
+        own.budgets(budgets.before_conversion(target.budgets), budgets.of_model(measured),
+                    f"target {target.name}")  # fmt: skip
+        by_target[target.name] = own.verdict()
     if by_target and not any(verdict.passed for verdict in by_target.values()):
         for name, verdict in sorted(by_target.items()):
             for finding in verdict.failures:
@@ -116,16 +129,24 @@ def evaluate_gate(
     return found.verdict(), by_target
 
 
-def compat_gate(measured: Mapping[str, Any], target: Target, evaluation: Verdict | None) -> Verdict:
-    """The file against one target, together with that target's verdict before conversion."""
+def compat_gate(
+    measured: Mapping[str, Any],
+    target: Target,
+    evaluation: Verdict | None,
+    model: Model | None = None,
+    optimization: Optimization | None = None,
+) -> Verdict:
+    """The file against one target, together with that target's verdict before conversion; without
+    a model, any file."""
     found = _Findings()
-    found.found.extend(RUNTIMES[target.runtime].judge_file(measured))
-    if target.max_size is not None and measured["size"] > target.max_size:
-        found.fail(
-            "size",
-            f"{measured['size']:,} bytes, the limit of target {target.name} is"
-            f" {target.max_size:,} (max_size)",
-        )
+    found.found.extend(RUNTIMES[target.runtime].judge_file(measured, target))
+    found.found.extend(narrowed(measured, target))
+    if optimization is not None and target.runtime == micro.NAME:
+        found.found.extend(micro.judge_floats(measured, optimization))
+    numbers = budgets.of_file(measured)
+    found.budgets(target.budgets, numbers, f"target {target.name}")
+    if model is not None:
+        found.budgets(model.compat, numbers, "compat")
     if evaluation is not None:
         found.found.extend(evaluation.failures)
     return found.verdict()

@@ -246,8 +246,9 @@ def optimization_steps(
     steps: list[Step] = []
     profiles: dict[str, list[str]] = {}
     for target in optimization.targets:
-        runtime = RUNTIMES[workspace.targets[target].runtime]
-        profiles.setdefault(runtime.PROFILE, []).append(target)
+        declared = workspace.targets[target]
+        profile = RUNTIMES[declared.runtime].profile(declared)
+        profiles.setdefault(profile, []).append(target)
     for profile, targets in sorted(profiles.items()):
         suffix = "" if profile == "builtin" else f"+{profile}"
         pair = f"{model.name}:{optimization.name}{suffix}"

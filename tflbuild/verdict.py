@@ -22,8 +22,47 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Margin:
+    """One number beside its budget. A number that is not known (None) misses no budget."""
+
+    name: str  # of the manifest's key without `max_`: "size", "macs"
+    value: int | None
+    limit: int
+    origin: str  # who says it: "target sensor", "compat", "evaluate"
+
+    @property
+    def text(self) -> str:
+        """ "412 KB of 500 KB"."""
+        show = amount if self.name in COUNTED else size
+        return f"{'?' if self.value is None else show(self.value)} of {show(self.limit)}"
+
+    def as_json(self) -> dict[str, Any]:
+        left = None if self.value is None else self.limit - self.value
+        return {"name": self.name, "value": self.value, "limit": self.limit, "left": left,
+                "origin": self.origin, "text": self.text}  # fmt: skip
+
+
+COUNTED = ("params", "macs")  # the other budgets are bytes
+
+
+def amount(value: int) -> str:
+    """A count with K, M or G, three digits of it."""
+    for unit, factor in (("G", 10**9), ("M", 10**6), ("K", 10**3)):
+        if value >= factor:
+            return f"{value / factor:.3g}{unit}" if value < 1000 * factor else f"{value:,}"
+    return str(value)
+
+
+def size(value: int) -> str:
+    """Bytes as KB, MB or GB, three digits of it."""
+    text = amount(value)
+    return f"{text[:-1]} {text[-1]}B" if text[-1] in "KMG" else f"{text} B"
+
+
+@dataclass(frozen=True)
 class Verdict:
     findings: tuple[Finding, ...] = ()
+    margins: tuple[Margin, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -38,4 +77,8 @@ class Verdict:
         return [finding for finding in self.findings if finding.level == WARN]
 
     def as_json(self) -> dict[str, Any]:
-        return {"passed": self.passed, "findings": [f.as_json() for f in self.findings]}
+        return {
+            "passed": self.passed,
+            "findings": [f.as_json() for f in self.findings],
+            "margins": [margin.as_json() for margin in self.margins],
+        }

@@ -10,7 +10,8 @@ import pytest
 
 from tflbuild import gates
 from tflbuild.manifest.model import (
-    EvaluateLimits,
+    Budgets,
+    CustomOp,
     MetricLimits,
     Model,
     Optimization,
@@ -28,7 +29,22 @@ EVALUATED: dict[str, Any] = {
     "verdict": "compatible", "problem": "", "problems": [], "params": 1000, "macs": 5000,
     "ops": {"builtin": {"ADD": 1}},
 }  # fmt: skip
-FILE: dict[str, Any] = {"size": 1000, "ops": {"builtin": {"ADD": 1}}, "loads": True, "problem": ""}
+FILE: dict[str, Any] = {
+    "size": 1000, "ops": {"builtin": {"ADD": 1}, "select": {}, "custom": {}}, "problem": "",
+    "params": 100, "macs": {"total": 5000}, "float_ops": {"ADD": 1}, "dtypes": ["float32"],
+    "sizes": {"weights_bytes": 400, "input_bytes": 40, "output_bytes": 8},
+    "dynamic": {"io": [], "inner": False},
+    "memory": {"peak_bytes": 64, "arena_bytes": 128}, "traffic_bytes": 500,
+}  # fmt: skip
+
+
+def target(**own: Any) -> Target:
+    """A target `t` of the runtime litert."""
+    return Target("t", own.pop("runtime", "litert"), **own)
+
+
+def files(**ops: dict[str, int]) -> dict[str, Any]:
+    return {"ops": {"builtin": {}, "select": {}, "custom": {}, **ops}}
 
 
 def validated(representative: bool = True, **numbers: Any) -> dict[str, Any]:
@@ -175,12 +191,12 @@ def test_metrics(limits: MetricLimits, passed: bool) -> None:
 @pytest.mark.parametrize(
     ("limits", "failed"),
     [
-        (EvaluateLimits(max_params=1000, max_macs=5000), []),
-        (EvaluateLimits(max_params=999), ["evaluate.max_params"]),
-        (EvaluateLimits(max_macs=4999), ["evaluate.max_macs"]),
+        (Budgets(max_params=1000, max_macs=5000), []),
+        (Budgets(max_params=999), ["evaluate.max_params"]),
+        (Budgets(max_macs=4999), ["evaluate.max_macs"]),
     ],
 )
-def test_evaluation_limits(limits: EvaluateLimits, failed: list[str]) -> None:
+def test_evaluation_limits(limits: Budgets, failed: list[str]) -> None:
     verdict, _ = gates.evaluate_gate(EVALUATED, replace(MODEL, evaluate=limits), [LITERT])
     assert [f.check for f in verdict.failures] == failed
 
@@ -199,16 +215,98 @@ def test_a_model_that_no_target_takes_stops() -> None:
     ("file", "target", "check"),
     [
         ({}, LITERT, None),
-        ({}, Target("t", "litert", max_size=1000), None),
-        ({}, Target("t", "litert", max_size=999), "size"),
-        ({"loads": False, "problem": "no"}, LITERT, "loads"),
-        ({"ops": {"custom": {"X": 1}}}, LITERT, "ops.custom"),
-        ({"ops": {"select": {"X": 1}}}, LITERT, "ops.select"),
+        ({}, target(budgets=Budgets(max_size=1000)), None),
+        ({}, target(budgets=Budgets(max_size=999)), "size"),
+        ({}, target(budgets=Budgets(max_params=99)), "params"),
+        ({}, target(budgets=Budgets(max_macs=4999)), "macs"),
+        ({}, target(budgets=Budgets(max_weights=399)), "weights"),
+        ({}, target(budgets=Budgets(max_io=47)), "io"),
+        ({}, target(budgets=Budgets(max_activations=63)), "activations"),
+        ({}, target(budgets=Budgets(max_traffic=499)), "traffic"),
+        ({}, target(budgets=Budgets(max_arena=127)), "arena"),
+        ({"micro": {"arena_bytes": 100}}, target(budgets=Budgets(max_arena=127)), None),
+        ({"memory": {}}, target(budgets=Budgets(max_arena=127)), "arena"),
+        ({"problem": "no"}, LITERT, "loads"),
+        (files(custom={"X": 1}), LITERT, "ops.custom"),
+        (files(select={"X": 1}), LITERT, "ops.select"),
+        (files(select={"X": 1}), target(runtime="play-services"), "ops.select"),
+        (files(select={"X": 1}), target(runtime="select-tf-ops"), None),
+        (files(custom={"X": 1}), target(runtime="select-tf-ops"), "ops.custom"),
+        (files(custom={"X": 1}), target(runtime="custom-ops", ops=(CustomOp("X"),)), None),
+        (files(custom={"Y": 1}), target(runtime="custom-ops", ops=(CustomOp("X"),)), "ops.custom"),
+        (files(select={"Y": 1}), target(runtime="custom-ops", ops=(CustomOp("X"),)), "ops.select"),
+        (
+            files(select={"Y": 1}),
+            target(runtime="custom-ops", ops=(CustomOp("X"),), select_ops=True),
+            None,
+        ),
+        ({}, target(allow_ops=("ADD",)), None),
+        ({}, target(allow_ops=("MUL",)), "allow_ops"),
+        ({}, target(deny_ops=("MUL",)), None),
+        ({}, target(deny_ops=("ADD",)), "deny_ops"),
+        ({}, target(dtypes=("float32", "int8")), None),
+        ({}, target(dtypes=("int8",)), "dtypes"),
+        ({}, target(static_shapes=True), None),
+        ({"dynamic": {"io": [], "inner": True}}, target(static_shapes=True), "static_shapes"),
+        (
+            {"dynamic": {"io": [{"name": "x", "shape": [-1]}], "inner": False}},
+            target(static_shapes=True),
+            "static_shapes",
+        ),
     ],
 )
 def test_compat(file: dict[str, Any], target: Target, check: str | None) -> None:
     verdict = gates.compat_gate({**FILE, **file}, target, None)
     assert [f.check for f in verdict.failures] == ([check] if check else [])
+
+
+def test_a_budget_shows_its_margin() -> None:
+    measured = {**FILE, "size": 412_300}
+    for limit, text, passed in ((500_000, "412 KB of 500 KB", True), (400_000, "", False)):
+        own = target(budgets=Budgets(max_size=limit, max_macs=20_000_000))
+        verdict = gates.compat_gate(measured, own, None)
+        size, macs = verdict.margins
+        assert verdict.passed is passed
+        assert macs.text == "5K of 20M"
+        assert size.text == text or "12,300 too many (max_size of target t)" in (
+            verdict.failures[0].message
+        )
+        assert verdict.as_json()["margins"][0]["left"] == limit - 412_300
+
+
+def test_a_model_has_budgets_for_all_its_files() -> None:
+    model = replace(MODEL, compat=Budgets(max_size=999))
+    verdict = gates.compat_gate(FILE, LITERT, None, model, Optimization("o"))
+    assert [f.check for f in verdict.failures] == ["size"]
+    assert "max_size of compat" in verdict.failures[0].message
+
+
+def test_what_no_optimization_changes_is_judged_before_conversion() -> None:
+    small = target(budgets=Budgets(max_macs=4999, max_size=1))
+    verdict, by_target = gates.evaluate_gate(EVALUATED, MODEL, [small, LITERT])
+    assert verdict.passed  # the other target takes it
+    assert [f.check for f in by_target["t"].failures] == ["macs"]
+
+
+@pytest.mark.parametrize(
+    ("floats", "optimization", "passes"),
+    [
+        ({"SIN": 1}, Optimization("o", "int8", "int8"), False),
+        ({"SIN": 1}, Optimization("o", "int8", settings={"float_ops": "allow"}), True),
+        ({"SIN": 1}, Optimization("o", "int8", settings={"keep_float": ["a"]}), True),
+        ({"QUANTIZE": 1, "DEQUANTIZE": 1}, Optimization("o", "int8"), True),
+        ({"QUANTIZE": 1}, Optimization("o", "int8", "int8"), False),
+        ({"SIN": 1}, Optimization("o", "none"), True),
+        ({}, Optimization("o", "int8", "int8"), True),
+    ],
+)
+def test_float_operators_of_int8_on_micro(
+    floats: dict[str, int], optimization: Optimization, passes: bool
+) -> None:
+    measured = {**FILE, "float_ops": floats}
+    verdict = gates.compat_gate(measured, target(runtime="micro"), None, MODEL, optimization)
+    assert [f.check for f in verdict.failures] == ([] if passes else ["float_ops"])
+    assert gates.compat_gate(measured, LITERT, None, MODEL, optimization).passed
 
 
 RULES: list[tuple[list[dict[str, str]], str]] = [

@@ -14,7 +14,7 @@ from tflbuild.errors import UsageError
 from tflbuild.manifest.load import load_workspace, section_digest
 from tflbuild.manifest.model import (
     ArrayRef,
-    EvaluateLimits,
+    Budgets,
     FileData,
     InputPin,
     MetricLimits,
@@ -25,6 +25,7 @@ from tflbuild.manifest.model import (
     Target,
 )
 from tflbuild.manifest.root import find_root_manifest
+from tflbuild.manifest.targets import RUNTIME_NAMES
 
 FULL = """\
 version: 1
@@ -56,8 +57,8 @@ def test_everything_that_is_supported(load: Load) -> None:
     assert (workspace.build_dir, workspace.dist_dir) == ("build", "dist")
     assert workspace.manifests == ("tflbuild.yaml",)
     assert workspace.targets == {
-        "litert": Target("litert", "litert"),
-        "phone": Target("phone", "litert", 8_000_000),
+        **{name: Target(name, name) for name in RUNTIME_NAMES},
+        "phone": Target("phone", "litert", Budgets(max_size=8_000_000)),
     }
     assert model.source == Source("saved_model", "models/kws")
     (shipped,) = model.signatures
@@ -69,7 +70,7 @@ def test_everything_that_is_supported(load: Load) -> None:
         Optimization("float32", "none", "float32", ("litert",)),
         Optimization("int8", "int8", "int8", ("litert", "phone"), calibrates=True),
     )
-    assert model.evaluate == EvaluateLimits(1_000_000, 20_000_000)
+    assert model.evaluate == Budgets(max_params=1_000_000, max_macs=20_000_000)
     assert shipped.parity == ParityLimits(sqnr=20.0)
     assert shipped.metrics == (MetricLimits("accuracy", 0.9, 0.01),)
     assert model.timeout == 600.0

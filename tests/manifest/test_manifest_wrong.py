@@ -113,16 +113,97 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
         " optimizations: {a: {}}}\n",
         "3:44", "is part of a SavedModel; it needs `format: saved_model` and the folder",
     ),
-    "runtime to come": (
-        HEAD + PLAIN + "targets: {s: {runtime: micro}}\n", "6:24", "'micro' is not supported yet",
+    "unknown runtime": (
+        HEAD + PLAIN + "targets: {s: {runtime: mirco}}\n", "6:24", "did you mean 'micro'?",
     ),
-    "target to come": (optimized("targets: [micro]"), "6:15", "supported today: litert"),
+    "custom ops without any": (
+        HEAD + PLAIN + "targets: {s: {runtime: custom-ops}}\n", "6:11", "needs `ops`",
+    ),
+    "custom ops by the runtime's name": (
+        optimized("targets: [custom-ops]"), "6:15", "declare a target of runtime custom-ops",
+    ),
+    "accelerator on micro": (
+        HEAD + PLAIN + "targets: {s: {runtime: micro, accelerator: {gpu: {}}}}\n", "6:31",
+        "`accelerator` has no effect with runtime micro",
+    ),
+    "version on micro": (
+        HEAD + PLAIN + 'targets: {s: {runtime: micro, min_runtime: {litert: "1.0"}}}\n', "6:31",
+        "`min_runtime` has no effect with runtime micro",
+    ),
+    "a bare version": (
+        HEAD + PLAIN + "targets: {s: {runtime: litert, min_runtime: '2.14'}}\n", "6:45",
+        "expected a mapping with the numbering, such as",
+    ),
+    "two numberings": (
+        HEAD + PLAIN + 'targets: {s: {runtime: litert, min_runtime: {litert: "1.0",'
+        ' tensorflow: "2.3"}}}\n', "6:45", "takes one numbering",
+    ),
+    "a version without a dot": (
+        HEAD + PLAIN + 'targets: {s: {runtime: litert, min_runtime: {litert: "1"}}}\n', "6:54",
+        "expected a version in quotes",
+    ),
+    "ops without kernels of one's own": (
+        HEAD + PLAIN + "targets: {s: {runtime: litert, ops: {X: {}}}}\n", "6:32",
+        "`ops` has no effect with runtime litert: only the runtime custom-ops",
+    ),
+    "flex without select ops": (
+        HEAD + PLAIN + "targets: {s: {runtime: custom-ops, ops: {X: {}}, validator: /bin/sh}}\n",
+        "6:50", "without `select_ops: true`",
+    ),
+    "two ways to validate": (
+        HEAD + PLAIN + "targets: {s: {runtime: select-tf-ops, validator: /bin/sh,"
+        " flex_library: data/x.npy}}\n", "6:39", "`validator` has no effect beside",
+    ),
+    "no validator": (
+        HEAD + PLAIN + "targets: {s: {runtime: select-tf-ops, validator: /nowhere/python}}\n",
+        "6:50", "no such file: '/nowhere/python'",
+    ),
+    "a register without a library": (
+        HEAD + PLAIN + "targets: {s: {runtime: custom-ops, ops: {X: {register: F}}}}\n", "6:46",
+        "has no effect without `library`",
+    ),
+    "a library without a register": (
+        HEAD + PLAIN + "targets: {s: {runtime: custom-ops, ops: {X: {}}, library: data/x.npy}}\n",
+        "6:45", "has no `register`",
+    ),
+    "an op allowed and denied": (
+        HEAD + PLAIN + "targets: {s: {runtime: litert, allow_ops: [ADD], deny_ops: [ADD]}}\n",
+        "6:60", "ADD is in `allow_ops` too",
+    ),
+    "denied beside allowed": (
+        HEAD + PLAIN + "targets: {s: {runtime: litert, allow_ops: [ADD], deny_ops: [MUL]}}\n",
+        "6:50", "`deny_ops` has no effect beside `allow_ops`",
+    ),
+    "c_array elsewhere": (
+        HEAD + PLAIN + "targets: {s: {runtime: litert, emit: [c_array]}}\n", "6:32",
+        "`emit` has no effect with runtime litert",
+    ),
+    "an unknown type": (
+        HEAD + PLAIN + "targets: {s: {runtime: litert, dtypes: [int88]}}\n", "6:41",
+        "did you mean 'int8'?",
+    ),
+    "a share beyond one": (
+        HEAD + PLAIN + "targets: {s: {runtime: litert, accelerator: {gpu: {min_macs: 90}}}}\n",
+        "6:62", "expected at most 1",
+    ),
+    "size before conversion": (
+        optimized("evaluate: {max_size: 1MB}"), "6:16", "unknown key 'max_size'",
+    ),
+    "dynamic range on micro": (
+        HEAD + "  m:\n    source: {format: keras, path: models/digits.keras}\n"
+        "    optimizations: {a: {quantize: dynamic_range, targets: [litert, micro]}}\n",
+        "5:35", "its kernels take no int8 weights beside float activations; quantize to int8, or"
+        " write `targets: [litert]`",
+    ),
+    "float16 on a named micro target": (
+        HEAD + "  m:\n    source: {format: keras, path: models/digits.keras}\n"
+        "    optimizations: {a: {quantize: float16}}\n    targets: [s]\n"
+        "targets: {s: {runtime: micro}}\n",
+        "5:35", "quantize: float16 cannot run on target s",
+    ),
     "key to come": (optimized("validate: {golden: {}}"), "6:16", "'golden' is not supported"),
     "metric to come": (
         optimized("validate: {metrics: {f1: {min: 1}}}"), "6:26", "'f1' is not supported yet",
-    ),
-    "target key to come": (
-        HEAD + PLAIN + "targets: {s: {runtime: litert, min_runtime: 2.14}}\n", "6:32", "max_size",
     ),
     # what must be there
     "no source": (HEAD + "  m: {optimizations: {a: {}}}\n", "3:3", "has no `source`"),

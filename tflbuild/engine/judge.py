@@ -57,7 +57,9 @@ class Judge:
         elif step.stage == "compat":
             assert step.target is not None
             evaluation = self.evaluations.get(model.name, {}).get(step.target)
-            verdict = gates.compat_gate(measured, targets[step.target], evaluation)
+            verdict = gates.compat_gate(
+                measured, targets[step.target], evaluation, model, step.optimization
+            )
         else:
             assert step.optimization is not None
             report["conversion"] = self._told(step.ports[0].task, "convert.json")

@@ -12,12 +12,13 @@ from typing import Any
 from tflbuild.errors import Position
 from tflbuild.manifest.code import build_code, build_depends, build_env
 from tflbuild.manifest.context import Context, ModelNodes
-from tflbuild.manifest.model import Code, EvaluateLimits, Model, PythonData, Source
+from tflbuild.manifest.model import Code, Model, PythonData, Source
 from tflbuild.manifest.nodes import entries, get
 from tflbuild.manifest.optimizations import build_optimizations, build_targets
-from tflbuild.manifest.quantity import parse_count, parse_duration
+from tflbuild.manifest.quantity import parse_duration
 from tflbuild.manifest.signatures import build_signatures
 from tflbuild.manifest.source import build_source
+from tflbuild.manifest.targets import build_budgets
 from tflbuild.manifest.yamlfile import Node
 
 
@@ -61,9 +62,8 @@ class _Builder:
             optimizations=optimizations,
             targets=targets,
             signatures=signatures,
-            evaluate=EvaluateLimits(
-                max_params=self._quantity("max_params"), max_macs=self._quantity("max_macs")
-            ),
+            evaluate=build_budgets(get(self.tree, "evaluate"), nodes.problem),
+            compat=build_budgets(get(self.tree, "compat"), nodes.problem),
             custom_objects=custom_objects,
             depends=build_depends(nodes, code),
             env=build_env(nodes, code),
@@ -82,15 +82,6 @@ class _Builder:
                 f"'custom_objects' has no effect with format {source.format}; remove it", own
             )
         return None
-
-    def _quantity(self, key: str) -> int | None:
-        node = get(self.tree, "evaluate", key)
-        value: Any = node.value if node is not None else None
-        try:
-            return None if value is None else parse_count(value)
-        except ValueError as error:
-            self._problem(str(error), node)
-            return None
 
     def _duration(self, node: Node) -> float:
         value: Any = node.value

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from tflbuild.errors import ManifestError, Position
 from tflbuild.manifest.build import build_model
@@ -15,18 +14,17 @@ from tflbuild.manifest.extends import chain, layers
 from tflbuild.manifest.includes import expand, is_glob
 from tflbuild.manifest.merge import merge
 from tflbuild.manifest.model import Target, Workspace
-from tflbuild.manifest.nodes import entries, get, text
-from tflbuild.manifest.optimizations import planned_runtimes
+from tflbuild.manifest.nodes import entries, get
 from tflbuild.manifest.paths import Paths
 from tflbuild.manifest.problems import Problems
-from tflbuild.manifest.quantity import parse_size
 from tflbuild.manifest.root import MANIFEST
 from tflbuild.manifest.schema import Violation, check
+from tflbuild.manifest.targets import RUNTIME_NAMES, build_target
 from tflbuild.manifest.yamlfile import Node, describe, read_yaml
 
 __all__ = ["load_workspace", "section_digest"]
 
-BUILT_IN = {"litert": Target("litert", "litert")}
+BUILT_IN = {name: Target(name, name) for name in RUNTIME_NAMES}
 RESERVED = "summary.json"  # build/reports/summary.json
 MAX_CHAIN = 64  # manifests that include one another in a row
 _OUR_FOLDERS = (".tflbuild", ".git")
@@ -221,7 +219,7 @@ class _Loader:
     def _declare_targets(self, tree: Node, violations: list[Violation]) -> None:
         broken = {v.path[1] for v in violations if v.path[0] == "targets" and len(v.path) > 1}
         for name, node in entries(get(tree, "targets")).items():
-            if name in BUILT_IN or name in planned_runtimes():
+            if name in BUILT_IN:
                 self.problems.add(
                     f"{name!r} is a built-in runtime; give the target another name",
                     node.key_position,
@@ -232,22 +230,8 @@ class _Loader:
             self.target_places[name] = node.key_position
             if name in broken:
                 continue
-            runtime = text(get(node, "runtime"))
-            if runtime is None:
-                self.problems.add(
-                    f"target {name!r} has no `runtime`; write `runtime: litert`", node.key_position
-                )
-                continue
-            self.targets[name] = Target(name, runtime, self._size(get(node, "max_size")))
-
-    def _size(self, node: Node | None) -> int | None:
-        value: Any = node.value if node is not None else None
-        try:
-            return None if value is None else parse_size(value)
-        except ValueError as error:
-            assert node is not None
-            self.problems.add(str(error), node.position)
-            return None
+            if (target := build_target(name, node, self.paths, self.problems)) is not None:
+                self.targets[name] = target
 
     def _declare_models(
         self, tree: Node, scope: _Scope, broken: set[tuple[str | int, ...]]
@@ -271,8 +255,7 @@ class _Loader:
         if kind == "model" and name.lower() == RESERVED:
             self.problems.add(f"a model cannot be named {name!r}: a report is", node.key_position)
             return False
-        built_in = {*BUILT_IN, *planned_runtimes()}
-        if kind == "target" and name not in built_in and name.lower() in built_in:
+        if kind == "target" and name not in BUILT_IN and name.lower() in BUILT_IN:
             self.problems.add(
                 f"target {name!r} differs from the built-in {name.lower()!r} in case alone;"
                 " rename it",

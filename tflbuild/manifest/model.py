@@ -222,18 +222,58 @@ class Optimization:
 
 
 @dataclass(frozen=True)
+class Budgets:
+    """Upper limits, each None where there is none: of a file, or of a model before conversion."""
+
+    max_size: int | None = None  # bytes of the file
+    max_params: int | None = None
+    max_macs: int | None = None
+    max_weights: int | None = None  # bytes
+    max_activations: int | None = None  # bytes: the largest sum of tensors that live at one op
+    max_io: int | None = None  # bytes of inputs and outputs
+    max_traffic: int | None = None  # bytes that the ops of one inference read and write
+    max_arena: int | None = None  # bytes
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """A delegate whose rules a target's files must meet. No limit at all: it must take all."""
+
+    name: str  # of DELEGATES
+    min_ops: float | None = None  # share, 0 to 1
+    min_macs: float | None = None  # share, 0 to 1
+    max_partitions: int | None = None
+
+
+@dataclass(frozen=True)
+class CustomOp:
+    """A custom operator that a target's runtime has a kernel for."""
+
+    name: str
+    register: str = ""  # the function of the target's library that registers it; "": none given
+
+
+@dataclass(frozen=True)
 class Target:
     """A named (perhaps narrowed) form of a built-in runtime."""
 
     name: str
     runtime: str
-    max_size: int | None = None
-
-
-@dataclass(frozen=True)
-class EvaluateLimits:
-    max_params: int | None = None
-    max_macs: int | None = None
+    budgets: Budgets = field(default_factory=Budgets)
+    min_runtime: tuple[str, str] | None = None  # numbering ("tensorflow", "litert") and version
+    accelerators: tuple[Accelerator, ...] = ()
+    allow_ops: tuple[str, ...] = ()
+    deny_ops: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()  # the only ones of tensors; empty: any
+    static_shapes: bool = False
+    ops: tuple[CustomOp, ...] = ()  # of the runtime custom-ops, sorted by name
+    library: str = ""  # a shared library with their kernels
+    select_ops: bool = False  # the runtime custom-ops with the Flex delegate beside
+    flex_library: str = ""  # the Flex delegate, to validate with
+    validator: str = ""  # a Python interpreter that can run select TF ops; perhaps not in the root
+    unvalidated: bool = False  # release what nothing here can run
+    emit: tuple[str, ...] = ()
+    position: Position = field(default=Position("", 0, 0), compare=False)
 
 
 @dataclass(frozen=True)
@@ -289,7 +329,8 @@ class Model:
     optimizations: tuple[Optimization, ...]  # in the manifest's order
     targets: tuple[str, ...]
     signatures: tuple[Shipped, ...] = (Shipped(),)  # in the manifest's order
-    evaluate: EvaluateLimits = field(default_factory=EvaluateLimits)
+    evaluate: Budgets = field(default_factory=Budgets)  # before conversion
+    compat: Budgets = field(default_factory=Budgets)  # of each converted file
     custom_objects: Code | None = None
     depends: tuple[str, ...] = ()  # patterns of further files that code reads, under the root
     env: tuple[str, ...] = ()  # variables that code may read

@@ -7,28 +7,32 @@ from tflbuild.manifest.model import Optimization, Shipped
 from tflbuild.manifest.nodes import entries, get, strings, text
 from tflbuild.manifest.problems import nearest
 from tflbuild.manifest.quantization import build_optimization
-from tflbuild.manifest.schema import planned_values
 from tflbuild.manifest.yamlfile import Node, describe
 from tflbuild.optimizations import QUANTIZATIONS
 
-
-def planned_runtimes() -> dict[str, str]:
-    """The built-in runtimes that are still to come, each with what is supported today."""
-    return planned_values("properties", "targets", "additionalProperties", "properties", "runtime")
+MICRO, CUSTOM_OPS = "micro", "custom-ops"
+_NOT_ON_MICRO = {
+    "dynamic_range": "int8 weights beside float activations",
+    "weight_only": "int8 or int4 weights beside float activations",
+    "float16": "float16 weights",
+}
 
 
 def build_targets(model: ModelNodes, node: Node | None) -> tuple[str, ...]:
     """The names in a list of targets."""
     for item in node.value if node is not None and isinstance(node.value, list) else ():
         name = str(item.value)
+        if name == CUSTOM_OPS:
+            model.problem(
+                "the runtime custom-ops has no kernels by itself; declare a target of runtime"
+                " custom-ops, with its `ops`, under `targets`",
+                item,
+            )
         if name in model.context.known_targets:
             continue
-        if name in (planned := planned_runtimes()):
-            model.problem(f"{name!r} is not supported yet; {planned[name]}", item)
-        else:
-            known = sorted(model.context.known_targets)
-            hint = nearest(name, known) or f"; expected one of {', '.join(known)}"
-            model.problem(f"unknown target {describe(name)}{hint}", item)
+        known = sorted(model.context.known_targets)
+        hint = nearest(name, known) or f"; expected one of {', '.join(known)}"
+        model.problem(f"unknown target {describe(name)}{hint}", item)
     return strings(node)
 
 
@@ -51,12 +55,33 @@ def build_optimizations(
                 f"optimizations {first.name!r} and {name!r} differ in case alone; rename one",
                 entry,
             )
-        result[name.lower()] = build_optimization(
+        built = build_optimization(
             model, name, entry, build_targets(model, get(entry, "targets")) or targets
         )
+        _check_micro(model, built, entry)
+        result[name.lower()] = built
     right = len(model.context.problems) == before
     _check_calibration(model, tuple(result.values()), signatures, right)
     return tuple(result.values())
+
+
+def _check_micro(model: ModelNodes, optimization: Optimization, entry: Node) -> None:
+    """Microcontrollers: no kernel takes float activations beside narrower weights."""
+    micro = [t for t in optimization.targets if _runtime(model, t) == MICRO]
+    if not micro or optimization.quantize not in _NOT_ON_MICRO:
+        return
+    others = ", ".join(t for t in optimization.targets if t not in micro) or "litert"
+    model.problem(
+        f"quantize: {optimization.quantize} cannot run on target {micro[0]}: its kernels take no"
+        f" {_NOT_ON_MICRO[optimization.quantize]}; quantize to int8, or write `targets: [{others}]`"
+        " for this optimization",
+        get(entry, "quantize") or entry,
+    )
+
+
+def _runtime(model: ModelNodes, target: str) -> str:
+    known = model.context.targets.get(target)
+    return known.runtime if known is not None else ""
 
 
 def _check_calibration(

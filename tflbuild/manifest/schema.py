@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _FILE = Path(__file__).parents[1] / "schemas" / "tflbuild.schema.json"
 PLANNED = "x-tflbuild-planned"
-PLANNED_VALUES = "x-tflbuild-planned-values"
 EXPECTED = "x-tflbuild-expected"
 LIMIT = 1000  # errors of one file that are looked at; a hostile file could hold millions
 
@@ -72,15 +71,6 @@ def referred(schema: dict[str, Any], reference: str) -> dict[str, Any]:
         part = part[step]
     found: dict[str, Any] = part
     return found
-
-
-def planned_values(*path: str) -> dict[str, str]:
-    """The planned values of the enum at a path of schema keywords, each with its remedy."""
-    part: Any = load_schema()
-    for keyword in path:
-        part = part[keyword]
-    values: dict[str, str] = part[PLANNED_VALUES]
-    return values
 
 
 def check(tree: Node) -> list[Violation]:
@@ -192,8 +182,6 @@ def _say_planned(error: ValidationError) -> str:
 def _say_enum(error: ValidationError) -> str:
     schema: Any = error.schema
     value: Any = error.instance
-    if isinstance(value, str) and value in schema.get(PLANNED_VALUES, {}):
-        return f"{value!r} is not supported yet; {schema[PLANNED_VALUES][value]}"
     known = [str(choice) for choice in schema["enum"] if choice is not None]
     wanted = f"one of {', '.join(known)}" if len(known) > 1 else known[0]
     path = tuple(error.absolute_path)

@@ -10,7 +10,7 @@ from typing import Any
 from tflbuild.errors import one_line
 from tflbuild.stages.base import Request
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("flatbuffers", "ai_edge_litert", "numpy")
 ZYGOTE = "lite"
 

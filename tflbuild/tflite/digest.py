@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .cost import data_sizes, dynamic_shapes, macs, op_counts, params
+from .effect import float_operators
 from .read import Tensor, TfliteModel
 
 
@@ -16,7 +17,8 @@ def describe(model: TfliteModel) -> dict[str, Any]:
     Keys: `size` (bytes), `description`, `metadata` (names); `interface`: the main subgraph's
     `inputs` and `outputs` in positional order (name, shape with -1, dtype, quantization or None)
     and `signatures` ({key: {subgraph, inputs, outputs}}, each {name: tensor}); `ops`: counts by
-    kind, and `versions` ({name: {version: count}}); `sizes` (bytes), `params`, `macs`
+    kind, and `versions` ({name: {version: count}}); `float_ops`: those that compute in floating
+    point, by name; `dtypes` of all tensors; `sizes` (bytes), `params`, `macs`
     (see `cost.Macs`, of the main subgraph), `dynamic` (see `cost.DynamicShapes`).
     """
     main = model.subgraphs[0]
@@ -25,6 +27,7 @@ def describe(model: TfliteModel) -> dict[str, Any]:
     for (name, version), count in sorted(versions.items()):
         by_name.setdefault(name, {})[str(version)] = count
     counted, dynamic = macs(model), dynamic_shapes(model)
+    floats = Counter(op.name for _, op in float_operators(model))
     return {
         "size": model.size,
         "description": model.description,
@@ -44,6 +47,8 @@ def describe(model: TfliteModel) -> dict[str, Any]:
             },
         },
         "ops": {**op_counts(model), "versions": by_name},
+        "float_ops": dict(sorted(floats.items())),
+        "dtypes": sorted({t.dtype for graph in model.subgraphs for t in graph.tensors}),
         "subgraphs": len(model.subgraphs),
         "sizes": asdict(data_sizes(model)),
         "params": params(model),

@@ -1,0 +1,44 @@
+"""What a named target asks beyond its runtime: versions, operators, types, shapes, delegates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tflbuild.manifest.model import Target
+from tflbuild.verdict import FAIL, Finding
+
+SHOWN = 5  # places that a message names
+
+
+def narrowed(measured: Mapping[str, Any], target: Target) -> Iterator[Finding]:
+    """What of a file (`compat.json`) the target's own keys refuse."""
+    present = {name for kind in ("builtin", "select", "custom") for name in measured["ops"][kind]}
+    if target.allow_ops and (other := sorted(present - {*target.allow_ops})):
+        yield _finding("allow_ops", f"{_few(other)} not among allow_ops of target {target.name}")
+    if denied := sorted(present & {*target.deny_ops}):
+        yield _finding("deny_ops", f"target {target.name} denies {_few(denied)} (deny_ops)")
+    if target.dtypes and (other := sorted({*measured["dtypes"]} - {*target.dtypes})):
+        yield _finding(
+            "dtypes",
+            f"the file has tensors of {_few(other)}; dtypes of target {target.name} allows"
+            f" {', '.join(target.dtypes)}",
+        )
+    dynamic = measured["dynamic"]
+    if target.static_shapes and (dynamic["io"] or dynamic["inner"]):
+        names = [entry["name"] for entry in dynamic["io"]]
+        where = f"of {_few(names)}" if names else "of inner tensors"
+        yield _finding(
+            "static_shapes",
+            f"shapes {where} are known only when the model runs (static_shapes of target"
+            f" {target.name}); pin them with `inputs`",
+        )
+
+
+def _finding(check: str, message: str) -> Finding:
+    return Finding(FAIL, check, message)
+
+
+def _few(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,60 @@
+"""What the runtimes share: which classes of operators one takes, in a model and in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from tflbuild.verdict import FAIL, Finding
+
+_REMEDY = {
+    "select": "LiteRT has no builtin for it: replace it in the model",
+    "custom": "it is no TensorFlow Lite op: replace it in the model",
+}
+
+
+def model_findings(
+    measured: Mapping[str, Any], select: bool = False, custom: Collection[str] = ()
+) -> Iterator[Finding]:
+    """What of a model before conversion a runtime cannot take, that has `custom` kernels and
+    perhaps the Flex delegate."""
+    if measured["verdict"] == "not convertible":
+        yield Finding(FAIL, "convertible", measured["problem"])
+    for kind, ops in foreign(measured, select, custom).items():
+        names = ", ".join(f"{name} (×{count})" for name, count in sorted(ops.items()))
+        where = dict.fromkeys(
+            f"{problem['op']} in {problem['node']}"
+            for problem in measured["problems"]
+            if problem["node"]
+        )
+        remedy = _REMEDY[kind]
+        if kind == "select":
+            remedy = measured.get("advice") or remedy
+        places = f" ({', '.join(list(where)[:3])})" if where else ""
+        yield Finding(FAIL, f"ops.{kind}", f"{names}: {remedy}{places}")
+
+
+def file_findings(
+    measured: Mapping[str, Any], select: bool = False, custom: Collection[str] = ()
+) -> Iterator[Finding]:
+    """What of a file a runtime cannot take."""
+    taken = "builtin ones" + (", select ones" if select else "")
+    if custom:
+        taken += f" and {', '.join(sorted(custom))}"
+    for kind, ops in foreign(measured, select, custom).items():
+        yield Finding(
+            FAIL, f"ops.{kind}", f"the file holds {kind} ops {sorted(ops)}, not {taken} alone"
+        )
+    if measured["problem"]:
+        yield Finding(FAIL, "loads", f"the runtime refuses it: {measured['problem']}")
+
+
+def foreign(
+    measured: Mapping[str, Any], select: bool, custom: Collection[str]
+) -> dict[str, dict[str, int]]:
+    """The operators by class that are not taken, with their counts."""
+    found = {
+        "select": {} if select else dict(measured["ops"].get("select", {})),
+        "custom": {n: c for n, c in measured["ops"].get("custom", {}).items() if n not in custom},
+    }
+    return {kind: ops for kind, ops in found.items() if ops}
