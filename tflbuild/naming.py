@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 # Calls that wrap a model and are no place in it.
 _CALLS = re.compile(r"(Stateful|Stateless)?PartitionedCall(_\d+)?")
@@ -90,12 +90,11 @@ class Names:
 
 
 def with_root(names: Names, nodes: Iterable[str]) -> Names:
-    """The same, knowing which scope holds them all, if one does."""
-    first = {node.split("/")[0] for node in nodes if "/" in node and not _NEUTRAL.fullmatch(node)}
-    first -= {""}
-    root = next(iter(first)) if len(first) == 1 else ""
-    deep = any(node.count("/") > 1 for node in nodes)
-    return Names(names.ops, names.producers, names.functions, names.keras3, root if deep else "")
+    """The same, knowing the scope that all layers stand in, if there is one."""
+    scopes = [node.split("/") for node in nodes if not _NEUTRAL.fullmatch(node)]
+    first = {scope[0] for scope in scopes}
+    layers = len(first) == 1 and all(len(s) > 1 for s in scopes) and any(len(s) > 2 for s in scopes)
+    return replace(names, root=first.pop() if layers else "")
 
 
 def scope_name(node: str, names: Names) -> str:
