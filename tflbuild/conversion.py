@@ -162,7 +162,9 @@ def diagnostics(text: str) -> list[ConverterProblem]:
         names = _QUOTED.findall(match["place"])
         scopes = [jax_scope(name) for name in names if "jit(" in name]
         node = scopes[0] if scopes else of_chain(names)[0]
-        found.append(ConverterProblem("unspecified", match["op"], node, first_line(match["text"])))
+        # Its serialized form is a dialect of its own: vhlo.sort_v1 is stablehlo.sort.
+        op = re.sub(r"^vhlo\.(\w+?)(_op)?_v\d+$", r"stablehlo.\1", match["op"])
+        found.append(ConverterProblem("unspecified", op, node, first_line(match["text"])))
     return found
 
 

@@ -37,9 +37,7 @@ def has_fake_quant(graph: Any) -> bool:
     )
 
 
-def freeze(
-    traced: Any, origins: dict[str, str] | None = None
-) -> tuple[Any, list[str], list[str]]:
+def freeze(traced: Any, origins: dict[str, str] | None = None) -> tuple[Any, list[str], list[str]]:
     """The canonical frozen GraphDef, and its input and output tensor names in order.
 
     `origins` gets, for each node, the name that it had with all calls around it.

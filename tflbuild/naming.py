@@ -16,7 +16,9 @@ from dataclasses import dataclass, field, replace
 _CALLS = re.compile(r"(Stateful|Stateless)?PartitionedCall(_\d+)?")
 _NUMBER = re.compile(r"_\d+$")
 _DIGITS = re.compile(r"\d+$")
-_NEUTRAL = re.compile(r"(in|out)_\d+|(serving_default|signature_\d+)_.*|unknown(_\d+)?|arg\d+|Identity(_\d+)?")
+_NEUTRAL = re.compile(
+    r"(in|out)_\d+|(serving_default|signature_\d+)_.*|unknown(_\d+)?|arg\d+|Identity(_\d+)?"
+)
 # How TensorFlow names the function of `def name()`: `__inference_name_17`.
 _FUNCTION = re.compile(r"__(?:inference|forward|backward)_(?P<name>.+?)_\d+")
 # Functions that frameworks make around the user's, and names that say nothing.
@@ -27,18 +29,18 @@ _WRAPPERS = re.compile(
     r"|(.*_)?(while|cond|true|false|body|case|branch)(_.*)?"
 )
 # Scopes that TensorFlow's and Keras's own functions open inside a layer.
-_INSIDE = frozenset(
-    "batchnorm einsum moments Tensordot strided_slice normalize ReadVariableOp BiasAdd Cast".split()
-)
+_INSIDE_NAMES = """
+    batchnorm einsum moments Tensordot strided_slice normalize ReadVariableOp BiasAdd Cast
+"""
+_INSIDE = frozenset(_INSIDE_NAMES.split())
 # Names that TensorFlow gives to nodes whose author gave none, where they are not the op's.
-_DEFAULT = frozenset(
-    """
+_DEFAULT_NAMES = """
     add sub mul truediv floordiv mod pow neg abs and or xor not eq ne lt le gt ge matmul concat
     stack unstack split transpose strided_slice zeros ones zeros_like ones_like eye range sum mean
     norm arange reduce cond while slice squeeze unsqueeze reshape dot dot_general broadcast_in_dim
     select convert maximum minimum divide multiply subtract power
-    """.split()
-)
+    """
+_DEFAULT = frozenset(_DEFAULT_NAMES.split())
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Names:
         names that no producer is known for."""
         name = tensor.removesuffix(":0")
         name = self.producers.get(tensor, self.producers.get(name, name))
-        name = _strip_calls(name)
+        name = strip_calls(name)
         if self.ops and name not in self.ops and (bare := _DIGITS.sub("", name)) in self.ops:
             name = bare
         return "" if _NEUTRAL.fullmatch(name) else name
@@ -133,7 +135,7 @@ def of_chain(chain: Sequence[str]) -> tuple[str, str]:
         own, _, holder = name.partition("@")
         own = own.rstrip(":;")
         if not node and own and not _CALLS.fullmatch(own):
-            node = own
+            node = strip_calls(own)
         function = function or (function_name(holder) if holder else "")
     return node, function
 
@@ -173,7 +175,8 @@ def _own(node: str) -> str:
     return "" if is_default(own) else own
 
 
-def _strip_calls(name: str) -> str:
+def strip_calls(name: str) -> str:
+    """A node's name without the calls around it."""
     scopes = name.split("/")
     kept = [scope for scope in scopes if not _CALLS.fullmatch(scope.split(":")[0])]
     return "/".join(kept)

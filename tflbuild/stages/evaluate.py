@@ -9,7 +9,7 @@ would crash or be wrong, if they would). docs/EVALUATION.md says what each numbe
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tflbuild.conversion import (
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 VERSION = 4
 MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "tf"
-
-PlaceOf = Callable[[int, int], Place]  # of (subgraph, operator)
 
 
 def run(request: Request) -> None:
@@ -57,9 +55,9 @@ def run(request: Request) -> None:
                 raw, data = other, finish(lowered, other)
                 model = read_model(data)
         (request.out / "float.tflite").write_bytes(data)
-        place_of = places(read_model(raw), names)
-        report.update(measure(data, model, place_of))
+        place_of = Places(read_model(raw), names)
         report["not_builtin"] = unsupported(model, place_of, found, names)
+        report.update(measure(data, model, place_of))
         report["advice"] = batch_advice(
             list(report["ops"]["select"]),
             [entry for signature in lowered.signatures for entry in signature["inputs"]],
@@ -125,18 +123,21 @@ def probe(
     return None, found or [ConverterProblem("unspecified", "", "", first_line(text))]
 
 
-def places(model: TfliteModel, names: Names) -> PlaceOf:
-    """Where each operator of the converter's file comes from, by the tensors that it writes."""
+class Places:
+    """Where each operator of the converter's file comes from, by the tensors that it writes.
 
-    def place(subgraph: int, op: int) -> Place:
-        if (subgraph, op) not in known:
-            graph = model.subgraphs[subgraph]
+    `model` has the converter's own tensor names, which those of the released file are not."""
+
+    def __init__(self, model: TfliteModel, names: Names) -> None:
+        self._model, self._names = model, names
+        self.known: dict[tuple[int, int], Place] = {}
+
+    def __call__(self, subgraph: int, op: int) -> Place:
+        if (subgraph, op) not in self.known:
+            graph = self._model.subgraphs[subgraph]
             outputs = [graph.tensors[i].name for i in graph.ops[op].outputs if i >= 0]
-            known[subgraph, op] = names.place(outputs[0] if outputs else "")
-        return known[subgraph, op]
-
-    known: dict[tuple[int, int], Place] = {}
-    return place
+            self.known[subgraph, op] = self._names.place(outputs[0] if outputs else "")
+        return self.known[subgraph, op]
 
 
 def micro_problems(model: TfliteModel) -> list[dict[str, str]] | None:
@@ -145,7 +146,7 @@ def micro_problems(model: TfliteModel) -> list[dict[str, str]] | None:
     return None
 
 
-def measure(data: bytes, model: TfliteModel, place_of: PlaceOf) -> dict[str, Any]:
+def measure(data: bytes, model: TfliteModel, place_of: Places) -> dict[str, Any]:
     """Ops by class, data sizes (bytes), MACs, memory traffic, parameters, types, shapes, control
     flow and state of a float file, and the layers that cost most."""
     from tflbuild.tflite import cost, layers
@@ -205,13 +206,14 @@ def op_class(kind: str, name: str) -> str:
 
 def unsupported(
     model: TfliteModel | None,
-    place_of: PlaceOf | None,
+    place_of: Places | None,
     found: Sequence[ConverterProblem],
     names: Names,
 ) -> list[dict[str, Any]]:
     """Every op that is no builtin, with its class and place: those of the file, with what the
     converter said of them when it was asked for builtins alone, and what only it named."""
     said = {(problem.op.removeprefix("tf."), problem.node): problem for problem in found}
+    codes = {name: problem.code for (name, _), problem in said.items()}
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     for graph in model.subgraphs if model else ():
         for op in graph.ops:
@@ -224,6 +226,7 @@ def unsupported(
             problem = said.pop((name, place.node), None)
             if problem and problem.function:
                 place = names.place(place.node, problem.function)
+                place_of.known[graph.index, op.index] = place
             used = [graph.tensors[i] for i in (*op.inputs, *op.outputs) if i >= 0]
             row = rows.setdefault(
                 (kind, name, place.name),
@@ -232,7 +235,7 @@ def unsupported(
                     "function": place.function, "count": 0,
                     "dtypes": sorted({tensor.dtype for tensor in used}),
                     "rank": max((len(tensor.shape) for tensor in used), default=0),
-                    "code": problem.code if problem else "",
+                    "code": codes.get(name, ""),
                     "message": "",
                 },
             )  # fmt: skip

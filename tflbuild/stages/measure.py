@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tflbuild.naming import Names
 from tflbuild.stages.base import Request
-from tflbuild.stages.evaluate import cut, empty, measure, places, unsupported
+from tflbuild.stages.evaluate import Places, cut, empty, measure, unsupported
 
 VERSION = 3
 MODULES: tuple[str, ...] = ("numpy", "flatbuffers", "ai_edge_litert")
@@ -21,7 +21,7 @@ def run(request: Request) -> None:
     data = request.inputs["lowered.tflite"].read_bytes()
     (request.out / "float.tflite").write_bytes(data)
     model = read_model(data)
-    place_of = places(model, Names())
+    place_of = Places(model, Names())
     report = {**empty(request.read_json("interface.json")), **measure(data, model, place_of)}
     report["not_builtin"] = unsupported(model, place_of, [], Names())
     cut(report)

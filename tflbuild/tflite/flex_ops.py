@@ -8,8 +8,7 @@ linked in: a converter that has not loaded them says custom, and so does the sta
 
 from __future__ import annotations
 
-FLEX_OPS = frozenset(
-    """
+_FLEX_OPS_NAMES = """
     Abort Abs Add AddN AddV2 AdjustContrast AdjustContrastv2 AdjustHue AdjustSaturation All
     Angle Any ApplyAdaMax ApplyAdadelta ApplyAdagrad ApplyAdagradDA ApplyAdagradV2 ApplyAdam
     ApplyAddSign ApplyCenteredRMSProp ApplyFtrl ApplyFtrlV2 ApplyGradientDescent ApplyMomentum
@@ -145,26 +144,24 @@ FLEX_OPS = frozenset(
     _Arg _ArrayToList _DeviceArg _DeviceRetval _FusedConv2D _HostCast _HostRecv _HostSend
     _ListToArray _ParallelConcatStart _ParallelConcatUpdate _ReadVariablesOp _Recv _Retval _Send
     _SwitchN _VarHandlesOp
-    """.split()
-)
+    """
+FLEX_OPS = frozenset(_FLEX_OPS_NAMES.split())
 
 # Allowed where the package that registers them is part of converter and app.
-TEXT_OPS = frozenset(
-    """
+_TEXT_OPS_NAMES = """
     CaseFoldUTF8 ConstrainedSequence MaxSpanningTree NormalizeUTF8 NormalizeUTF8WithOffsetsMap
     RegexSplitWithOffsets RougeL SentenceFragments SentencepieceDetokenizeOp SentencepieceOp
     SentencepieceTokenizeOp SentencepieceTokenizeWithOffsetsOp SentencepieceVocabSizeOp
     SplitMergeTokenizeWithOffsets TFText>NgramsStringJoin TFText>WhitespaceTokenizeWithOffsetsV2
     TokenizerFromLogits UnicodeScriptTokenizeWithOffsets WhitespaceTokenizeWithOffsets
     WordpieceTokenizeWithOffsets
-    """.split()
-)
-SENTENCEPIECE_OPS = frozenset(
     """
+TEXT_OPS = frozenset(_TEXT_OPS_NAMES.split())
+_SENTENCEPIECE_OPS_NAMES = """
     SentencepieceDecode SentencepieceEncodeDense SentencepieceEncodeSparse
     SentencepieceGetPieceSize SentencepieceIdToPiece SentencepiecePieceToId
-    """.split()
-)
+    """
+SENTENCEPIECE_OPS = frozenset(_SENTENCEPIECE_OPS_NAMES.split())
 
 PREFIX = "Flex"
 

@@ -1,4 +1,4 @@
-"""What each operator of a file costs: MACs, parameters and memory traffic; and the layers they make.
+"""What each operator of a file costs (MACs, parameters, memory traffic), and the layers they make.
 
 Traffic is what an inference reads and writes if nothing stays in a cache: for each operator the
 bytes of its inputs (weights and activations) and of its outputs. An operator that picks a part of
@@ -22,18 +22,16 @@ _PART = {
     "GATHER": 0, "GATHER_ND": 0, "SLICE": 0, "STRIDED_SLICE": 0, "EMBEDDING_LOOKUP": 1,
     "DYNAMIC_UPDATE_SLICE": 0,
 }  # fmt: skip
-CONTROL_FLOW = frozenset(
-    """
+_CONTROL_FLOW_NAMES = """
     IF WHILE CALL CALL_ONCE STABLEHLO_CASE STABLEHLO_WHILE STABLEHLO_COMPOSITE
-    """.split()
-)
-_BRANCHES = frozenset({"IF", "STABLEHLO_CASE"})
-_STATE = frozenset(
     """
+CONTROL_FLOW = frozenset(_CONTROL_FLOW_NAMES.split())
+_BRANCHES = frozenset({"IF", "STABLEHLO_CASE"})
+_STATE_NAMES = """
     VAR_HANDLE READ_VARIABLE ASSIGN_VARIABLE HASHTABLE HASHTABLE_FIND HASHTABLE_IMPORT
     HASHTABLE_SIZE RANDOM_UNIFORM RANDOM_STANDARD_NORMAL MULTINOMIAL
-    """.split()
-)
+    """
+_STATE = frozenset(_STATE_NAMES.split())
 
 
 @dataclass(frozen=True)
