@@ -25,6 +25,7 @@ CUSTOM = "custom-ops"
 MICRO = "micro"
 RUNTIMES = (LITERT, PLAY_SERVICES, SELECT, CUSTOM, MICRO)
 
+_FOREIGN = ("select", "custom")
 SHOWN = 3  # ops, places or layers that a line names
 
 Measured = Mapping[str, Any]
@@ -69,23 +70,25 @@ def verdict(
 ) -> dict[str, Any]:
     """What one runtime says, that has kernels for `custom_ops` (None: for whatever is needed) and
     perhaps the Flex delegate."""
-    rows = measured["not_builtin"]
+    rows = rows_of(measured)
     lost = [row for row in rows if row["class"] == NOT_CONVERTIBLE]
-    select = [row for row in rows if row["class"] == "select"]
-    custom = [row for row in rows if row["class"] == "custom"]
-    missing = [r for r in custom if custom_ops is not None and r["op"] not in custom_ops]
+    own = [
+        r for r in rows if r["class"] in _FOREIGN and (custom_ops is None or r["op"] in custom_ops)
+    ]
+    flex = [r for r in rows if r["class"] == "select" and r not in own]
+    missing = [r for r in rows if r["class"] == "custom" and r not in own]
     stopping: list[Row] = []
     if measured["verdict"] == NOT_CONVERTIBLE:
         word, stopping = NOT_CONVERTIBLE, lost
     elif missing:
-        word, stopping = NEEDS_CUSTOM, missing + ([] if select_ops else select)
-    elif select and not select_ops:
-        word, stopping = NEEDS_SELECT, select
+        word, stopping = NEEDS_CUSTOM, missing + ([] if select_ops else flex)
+    elif flex and not select_ops:
+        word, stopping = NEEDS_SELECT, flex
     else:
         word = COMPATIBLE
     conditions: list[str] = []
     if word == COMPATIBLE:
-        conditions = list(_conditions(measured, select, custom, runtime))
+        conditions = list(_conditions(measured, flex, own, runtime))
         word = COMPATIBLE_WITH if conditions else COMPATIBLE
     ops = [_entry(row) for row in stopping]
     steps = [_remedy(row) for row in stopping]
@@ -105,6 +108,19 @@ def verdict(
         "ops": ops,
         "remedies": [step for step in steps if step["remedy"]],
     }
+
+
+def rows_of(measured: Measured) -> Sequence[Row]:
+    """The ops that are no builtins; where nobody noted places, their classes alone."""
+    if "not_builtin" in measured:
+        found: Sequence[Row] = measured["not_builtin"]
+        return found
+    nothing = {"name": "", "node": "", "function": "", "dtypes": [], "code": "", "message": ""}
+    return [
+        {**nothing, "op": name.removeprefix("Flex"), "class": kind, "count": count}
+        for kind in _FOREIGN
+        for name, count in sorted(measured["ops"].get(kind, {}).items())
+    ]
 
 
 def also(found: Mapping[str, Mapping[str, Any]], declared: Collection[str]) -> list[str]:
@@ -130,12 +146,12 @@ def findings(
     """Why a runtime cannot take the model: one finding for each class of ops, or none."""
     own = verdict(measured, runtime, custom_ops=custom_ops, select_ops=select_ops)
     if own["verdict"] == NOT_CONVERTIBLE:
-        places = [sentence(row) for row in _few(measured["not_builtin"])]
+        places = [sentence(row) for row in _few(rows_of(measured))]
         text = "; ".join(places) or measured["problem"]
         yield Finding(FAIL, "convertible", f"the converter does not take {text}")
         return
     stopping = {(entry["op"], entry["where"]) for entry in own["ops"]}
-    rows = [r for r in measured["not_builtin"] if (r["op"], where(r)) in stopping]
+    rows = [r for r in rows_of(measured) if (r["op"], where(r)) in stopping]
     for kind in ("select", "custom"):
         of_kind = [row for row in rows if row["class"] == kind]
         if not of_kind:
@@ -152,8 +168,8 @@ def findings(
     if runtime == MICRO:
         for step in own["remedies"]:
             if (step["op"], step["where"]) in stopping and not rows:
-                at = f" at {step['where']!r}" if step["where"] else ""
-                yield Finding(FAIL, "ops.micro", f"{step['op']}{at}: {step['remedy']}")
+                text = f"{step['op']}{_at(step['where'])}: {step['remedy']}"
+                yield Finding(FAIL, "ops.micro", text)
 
 
 def sentence(row: Row) -> str:
@@ -165,18 +181,25 @@ def sentence(row: Row) -> str:
         text = f"{call} ({inner})"
     else:
         text = (row["op"] or row["message"]) + (f" ({count})" if count else "")
-    place = where(row)
     wrong = remedies.type_problem(row["op"], row["dtypes"])
     types = f" of {wrong}" if wrong else ""
-    return f"{text}{types} at {place!r}" if place else text + types
+    return text + types + _at(where(row))
 
 
 def where(row: Row) -> str:
-    """The layer or function that a person knows, else the graph's node."""
+    """The layer or function that a person knows, else the graph's node; "" for nothing."""
     name, function = row["name"], row["function"]
-    if name and function and name != function:
-        return f"{name} in {function}()"
+    if function:
+        return f"{name} in {function}()" if name and name != function else f"{function}()"
     return str(name or row["node"])
+
+
+def _at(place: str) -> str:
+    """`at 'head' in f()`, for a sentence."""
+    name, inside, function = place.partition(" in ")
+    if inside:
+        return f" at {name!r} in {function}"
+    return "" if not place else f" in {place}" if place.endswith("()") else f" at {place!r}"
 
 
 def lines(
@@ -193,7 +216,7 @@ def lines(
             key = tuple((entry["op"], entry["where"]) for entry in own["ops"])
             stopped.setdefault(key, []).append(name)
     for key, names in stopped.items():
-        parts = [f"{op} at {place!r}" if place else op for op, place in _few(key)]
+        parts = [op + _at(place) for op, place in _few(key)]
         more = f" and {len(key) - SHOWN} more" if len(key) > SHOWN else ""
         result.append(f"{', '.join(names)} cannot take {', '.join(parts)}{more}")
     told: set[str] = set()
@@ -265,15 +288,15 @@ def _conditions(
         yield f"the Flex delegate for {_names(select)}"
     if custom:
         yield f"kernels of yours for {_names(custom)}"
-    dynamic = measured["dynamic_inputs"]
+    # A dynamic batch alone is 1 unless the app asks for more.
+    dynamic = dict.fromkeys(
+        entry["name"]
+        for entry in measured["dynamic_inputs"]
+        if entry["shape"] is None or None in entry["shape"][1:]
+    )
     if dynamic:
-        names = dict.fromkeys(entry["name"] for entry in dynamic)
-        what = (
-            "fixed shapes (pin them under `inputs`)"
-            if runtime == MICRO
-            else "shapes that the app sets before it runs"
-        )
-        yield f"{what} of {', '.join(_few(list(names)))}"
+        how = "pinned under `inputs`" if runtime == MICRO else "set by the app before it runs"
+        yield f"the shape of {', '.join(_few(list(dynamic)))} {how}"
 
 
 def _names(rows: Sequence[Row]) -> str:

@@ -33,6 +33,11 @@ _INSIDE_NAMES = """
     batchnorm einsum moments Tensordot strided_slice normalize ReadVariableOp BiasAdd Cast
 """
 _INSIDE = frozenset(_INSIDE_NAMES.split())
+_HEAVY_NAMES = """
+    Conv2D Conv3D DepthwiseConv2dNative depthwise MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3
+    Einsum Conv2DBackpropInput Conv3DBackpropInputV2 convolution conv2d_transpose Tensordot
+"""
+_HEAVY = frozenset(_HEAVY_NAMES.split())
 # Names that TensorFlow gives to nodes whose author gave none, where they are not the op's.
 _DEFAULT_NAMES = """
     add sub mul truediv floordiv mod pow neg abs and or xor not eq ne lt le gt ge matmul concat
@@ -75,10 +80,13 @@ class Names:
         parts = [part for part in parts if part]
         if not parts:
             return Place(function=function)
-        node = parts[0]
-        names = [scope_name(part, self) for part in parts]
+        # Of what was fused, the heavy one: a convolution rather than its activation.
+        node = next((part for part in parts if self._is_heavy(part)), parts[0])
         function = function or next((f for p in parts if (f := self.functions.get(p))), "")
-        return Place(_common(names) or function or _own(node), node, function)
+        return Place(scope_name(node, self) or function or _own(node), node, function)
+
+    def _is_heavy(self, node: str) -> bool:
+        return self.ops.get(node, _base(node.rsplit("/", 1)[-1])) in _HEAVY
 
     def node(self, tensor: str) -> str:
         """The node that a tensor is named by, without the converter's number; "" for neutral
@@ -180,18 +188,3 @@ def strip_calls(name: str) -> str:
     scopes = name.split("/")
     kept = [scope for scope in scopes if not _CALLS.fullmatch(scope.split(":")[0])]
     return "/".join(kept)
-
-
-def _common(names: Sequence[str]) -> str:
-    """The longest path that starts all of them; of different ones the first."""
-    names = [name for name in names if name]
-    if not names:
-        return ""
-    shared = names[0].split("/")
-    for name in names[1:]:
-        other = name.split("/")
-        keep = 0
-        while keep < min(len(shared), len(other)) and shared[keep] == other[keep]:
-            keep += 1
-        shared = shared[:keep]
-    return "/".join(shared) or names[0]
