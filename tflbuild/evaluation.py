@@ -291,7 +291,7 @@ def _conditions(
     # A dynamic batch alone is 1 unless the app asks for more.
     dynamic = dict.fromkeys(
         entry["name"]
-        for entry in measured["dynamic_inputs"]
+        for entry in measured.get("dynamic_inputs", ())
         if entry["shape"] is None or None in entry["shape"][1:]
     )
     if dynamic:

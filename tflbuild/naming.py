@@ -126,14 +126,14 @@ def scope_name(node: str, names: Names) -> str:
 def is_default(own: str, op: str = "") -> bool:
     """Whether TensorFlow named a node: by its op (`MatMul_1`), or by a word of its API (`add`)."""
     base = _base(own)
-    return base == op or base in _DEFAULT or base in _INSIDE or base[:1].isupper()
+    return base == op or base in _DEFAULT | _INSIDE | _HEAVY or base[:1].isupper()
 
 
 def function_name(name: str) -> str:
     """`feature` of `__inference_feature_17`; "" for functions that frameworks wrap around it."""
     match = _FUNCTION.fullmatch(name)
     bare = match["name"] if match else name
-    return "" if _WRAPPERS.fullmatch(bare) else bare
+    return bare if bare.isidentifier() and not _WRAPPERS.fullmatch(bare) else ""
 
 
 def of_chain(chain: Sequence[str]) -> tuple[str, str]:

@@ -281,11 +281,11 @@ REMEDIES: Mapping[str, Remedy] = _read(_TABLE)
 
 # Ops that are builtins in float32 (proven by the same test), so that another type is the reason.
 BUILTIN_IN_FLOAT32_NAMES = """
-    Abs AddN AddV2 ArgMax ArgMin Atan2 AvgPool BatchMatMulV2 BiasAdd BroadcastTo Ceil ConcatV2
+    Abs AddN AddV2 ArgMax ArgMin AvgPool BatchMatMulV2 BiasAdd BroadcastTo Ceil ConcatV2
     Conv2D Conv2DBackpropInput Conv3D Cos Cumsum DepthToSpace DepthwiseConv2dNative Elu Equal
-    Exp Fill Floor FloorDiv FloorMod GatherNd GatherV2 Greater LRN LeakyRelu Less Log LogSoftmax
+    Exp Fill Floor FloorDiv FloorMod GatherNd GatherV2 Greater LeakyRelu Less Log LogSoftmax
     MatMul Max MaxPool Maximum Mean Min Minimum MirrorPad Mul Neg Pack Pad Pow Prod RealDiv Relu
-    Relu6 Reshape ResizeBilinear ResizeNearestNeighbor ReverseV2 Round Rsqrt ScatterNd
+    Relu6 ResizeBilinear ResizeNearestNeighbor ReverseV2 Round Rsqrt ScatterNd
     SegmentSum SelectV2 Sigmoid Sin Softmax SpaceToDepth Split Sqrt Square SquaredDifference
     StridedSlice Sub Sum Tanh Tile TopKV2 Transpose Unique UnsortedSegmentMax
 """
@@ -318,7 +318,8 @@ def call_of(op: str) -> str:
 def remedy(row: Mapping[str, Any]) -> str:
     """What to do about an entry of `not_builtin` (evaluate.json); "" where nothing is known."""
     if wrong := type_problem(row["op"], row["dtypes"]):
-        return f"a builtin takes float32, not {wrong}: tf.cast to tf.float32 before it"
+        exact = "" if "float" in wrong else " (exact up to 2^24)"
+        return f"a builtin takes float32, not {wrong}: tf.cast to tf.float32 before it{exact}"
     if row["op"] in REMEDIES:
         return REMEDIES[row["op"]].text
     return _CODES.get(row["code"], "")
