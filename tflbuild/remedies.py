@@ -283,7 +283,7 @@ REMEDIES: Mapping[str, Remedy] = _read(_TABLE)
 BUILTIN_IN_FLOAT32_NAMES = """
     Abs AddN AddV2 ArgMax ArgMin AvgPool BatchMatMulV2 BiasAdd BroadcastTo Ceil ConcatV2
     Conv2D Conv2DBackpropInput Conv3D Cos Cumsum DepthToSpace DepthwiseConv2dNative Elu Equal
-    Exp Fill Floor FloorDiv FloorMod GatherNd GatherV2 Greater LeakyRelu Less Log LogSoftmax
+    Exp Floor FloorDiv FloorMod GatherNd GatherV2 Greater LeakyRelu Less Log LogSoftmax
     MatMul Max MaxPool Maximum Mean Min Minimum MirrorPad Mul Neg Pack Pad Pow Prod RealDiv Relu
     Relu6 ResizeBilinear ResizeNearestNeighbor ReverseV2 Round Rsqrt ScatterNd
     SegmentSum SelectV2 Sigmoid Sin Softmax SpaceToDepth Split Sqrt Square SquaredDifference

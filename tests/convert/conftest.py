@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ def script(name: str, *arguments: Path, seed: str = "0") -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture(scope="session")
+def run_script() -> Callable[..., None]:
+    """`script`, for tests of this folder."""
+    return script
 
 
 @pytest.fixture(scope="session")

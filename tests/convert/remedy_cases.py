@@ -703,6 +703,5 @@ TYPED: dict[str, Callable[[Any], Any]] = {
     "ScatterNd": lambda x: tf.scatter_nd([[1], [3]], tf.reshape(x, (-1,))[:2], [6]),
     "Unique": lambda x: tf.unique(tf.reshape(x, (-1,)))[0],
     "BroadcastTo": lambda x: tf.broadcast_to(x, (3, 4, 4, 2)),
-    "Fill": lambda x: tf.fill((2, 2), tf.reshape(x, (-1,))[0]),
     "AddN": lambda x: tf.add_n([x, x * x, x]),
 }

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import script
 
 from tflbuild.remedies import BUILTIN_IN_FLOAT32, REMEDIES
 from tflbuild.tflite.flex_ops import FLEX_OPS, is_flex_op
@@ -15,9 +15,9 @@ pytestmark = pytest.mark.convert
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def found(run_script: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Any:
     out = tmp_path_factory.mktemp("remedies") / "found.json"
-    script("remedies_child.py", out)
+    run_script("remedies_child.py", out)
     return json.loads(out.read_text())
 
 
