@@ -34,7 +34,12 @@ class Margin:
     def text(self) -> str:
         """ "412 KB of 500 KB"."""
         show = amount if self.name in COUNTED else size
-        return f"{'?' if self.value is None else show(self.value)} of {show(self.limit)}"
+        if self.value is None:
+            return f"? of {show(self.limit)}"
+        value, limit = show(self.value), show(self.limit)
+        if value == limit and self.value != self.limit:  # rounding would hide what it is about
+            value, limit = f"{self.value:,}", f"{self.limit:,}"
+        return f"{value} of {limit}"
 
     def as_json(self) -> dict[str, Any]:
         left = None if self.value is None else self.limit - self.value
@@ -46,15 +51,16 @@ COUNTED = ("params", "macs")  # the other budgets are bytes
 
 
 def amount(value: int) -> str:
-    """A count with K, M or G, three digits of it."""
+    """A count: whole up to 9,999, then three digits of it with K, M or G."""
+    rounded = float(f"{value:.3g}")
     for unit, factor in (("G", 10**9), ("M", 10**6), ("K", 10**3)):
-        if value >= factor:
-            return f"{value / factor:.3g}{unit}" if value < 1000 * factor else f"{value:,}"
-    return str(value)
+        if value >= 10_000 and rounded >= factor:
+            return f"{rounded / factor:g}{unit}"
+    return f"{value:,}"
 
 
 def size(value: int) -> str:
-    """Bytes as KB, MB or GB, three digits of it."""
+    """Bytes, as `amount` shows counts: 9,999 B, 412 KB, 1.5 MB."""
     text = amount(value)
     return f"{text[:-1]} {text[-1]}B" if text[-1] in "KMG" else f"{text} B"
 

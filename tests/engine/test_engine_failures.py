@@ -90,7 +90,9 @@ def test_evaluation_stops_a_model_before_conversion(fake: Fake) -> None:
     assert [name for name in result.ran() if ":b" in name] == [
         "evaluate:b", "lower:b", "reference:b",
     ]  # fmt: skip
-    assert result.gates["evaluate:b"].failures[0].message == "1,000 parameters, the limit is 999"
+    assert result.gates["evaluate:b"].failures[0].message == (
+        "parameters: 1,000 of 999, 1 too many (max_params of evaluate)"
+    )
     fake.write()
     result = fake.build(keep_going=True)
     assert result.ran() == []
@@ -108,7 +110,7 @@ def test_size_is_judged_against_the_target(fake: Fake) -> None:
     ]  # fmt: skip
     assert not (fake.root / "dist/t").exists()
     message = result.gates["compat:b:int8@t"].failures[0].message
-    assert "the limit of target t is 1,000 (max_size)" in message
+    assert message == "the file: 300 KB of 1,000 B, 299,000 too many (max_size of target t)"
 
 
 # failures of tasks

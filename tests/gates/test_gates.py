@@ -267,7 +267,7 @@ def test_a_budget_shows_its_margin() -> None:
         verdict = gates.compat_gate(measured, own, None)
         size, macs = verdict.margins
         assert verdict.passed is passed
-        assert macs.text == "5K of 20M"
+        assert macs.text == "5,000 of 20M"
         assert size.text == text or "12,300 too many (max_size of target t)" in (
             verdict.failures[0].message
         )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from tflbuild.engine.build import Outcome
+from tflbuild.verdict import Verdict
 
 
 def print_tables(outcome: Outcome, until: str) -> None:
@@ -58,7 +60,10 @@ def artifacts(outcome: Outcome) -> Table:
     assert result is not None
     assert graph is not None
     metrics = ["accuracy"] if any(m.get("metrics") for m in result.measured.values()) else []
-    table = _table("artifact", "stage", "status", "time", "float → file", "SQNR", *metrics)
+    margins = {str(a): _tightest(result.verdicts, str(a)) for a in graph.artifacts()}
+    budgets = ["budget"] if any(margins.values()) else []
+    columns = ("stage", "status", "time", "float → file", "SQNR", *metrics, *budgets)
+    table = _table("artifact", *columns)
     for artifact in graph.artifacts():
         pair = f"{artifact.model}:{artifact.optimization}"
         stages = (f"evaluate:{artifact.model}", f"convert:{pair}", f"compat:{artifact}",
@@ -76,6 +81,7 @@ def artifacts(outcome: Outcome) -> Table:
             ),
             _worst(validation),
             *([_accuracy(validation)] if metrics else []),
+            *([margins[str(artifact)]] if budgets else []),
         )
     return table
 
@@ -96,6 +102,15 @@ def _standing(outcome: Outcome, artifact: str, stages: tuple[str, ...]) -> tuple
         return stage, outcomes.get(result.outcomes[done[-1]], "up to date")
     stopped = len(done) < len(reached) or outcome.done.interrupted or outcome.done.counts.failed
     return stage, "not reached" if stopped else "passed"
+
+
+def _tightest(verdicts: Mapping[str, Verdict], artifact: str) -> str:
+    """The budget of a file that the least is left of."""
+    verdict = verdicts.get(f"compat:{artifact}", Verdict())
+    if not verdict.margins:
+        return ""
+    margin = max(verdict.margins, key=lambda m: (m.value is None, (m.value or 0) / m.limit))
+    return f"{margin.name} {margin.text}"
 
 
 def _sizes(before: int | None, after: int | None) -> str:

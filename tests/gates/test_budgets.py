@@ -1,0 +1,40 @@
+"""Budgets and how they are shown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tflbuild.verdict import Margin, amount, size
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "limit", "text"),
+    [
+        ("size", 412_300, 500_000, "412 KB of 500 KB"),
+        ("size", 262_144, 262_144, "262 KB of 262 KB"),
+        ("size", 412_300, 412_000, "412,300 of 412,000"),
+        ("arena", 9_999, 65_536, "9,999 B of 65.5 KB"),
+        ("macs", 2_600_000, 20_000_000, "2.6M of 20M"),
+        ("params", 999_999, 2_000_000, "1M of 2M"),
+        ("weights", None, 10_000_000_000, "? of 10 GB"),
+    ],
+)
+def test_text(name: str, value: int | None, limit: int, text: str) -> None:
+    assert Margin(name, value, limit, "target t").text == text
+
+
+@given(st.integers(0, 10**13), st.integers(1, 10**13))
+def test_a_number_over_its_budget_never_reads_as_if_it_were_not(value: int, limit: int) -> None:
+    shown = Margin("size", value, limit, "evaluate").text.split(" of ")
+    assert (shown[0] == shown[1]) == (value == limit)
+
+
+@given(st.integers(0, 10**13))
+def test_three_digits_are_near(value: int) -> None:
+    text = amount(value)
+    factor = {"K": 10**3, "M": 10**6, "G": 10**9}.get(text[-1], 1)
+    number = float(text.rstrip("KMG").replace(",", "")) * factor
+    assert abs(number - value) <= 0.005 * value
+    assert size(value).endswith("B")
