@@ -183,6 +183,8 @@ def sentence(row: Row) -> str:
         text = (row["op"] or row["message"]) + (f" ({count})" if count else "")
     wrong = remedies.type_problem(row["op"], row["dtypes"])
     types = f" of {wrong}" if wrong else ""
+    if remedies.shape_problem(row) and row.get("rank"):
+        types = f" with {row['rank']} dimensions"
     return text + types + _at(where(row))
 
 
@@ -264,6 +266,8 @@ def _ways(kind: str, runtime: str, rows: Sequence[Row]) -> str:
             ways = "no builtin; the runtime select-tf-ops would take " + ("it" if one else "them")
         if all(remedies.type_problem(row["op"], row["dtypes"]) for row in rows):
             ways = ways.replace("no builtin;", "no builtin for that type;")
+        elif all(remedies.shape_problem(row) for row in rows):
+            ways = ways.replace("no builtin;", "no builtin for such shapes or settings;")
     else:
         ways = "no builtin, and no select op either: select-tf-ops would not take " + (
             "it" if one else "them"

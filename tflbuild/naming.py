@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+LONGEST = 200  # characters of a name that reports hold: strangers' files may have any
+
 # Calls that wrap a model and are no place in it.
 _CALLS = re.compile(r"(Stateful|Stateless)?PartitionedCall(_\d+)?")
 _NUMBER = re.compile(r"_\d+$")
@@ -81,12 +83,14 @@ class Names:
         if not parts:
             return Place(function=function)
         # Of what was fused, the heavy one: a convolution rather than its activation.
-        node = next((part for part in parts if self._is_heavy(part)), parts[0])
+        node = max(parts, key=self._weight)
         function = function or next((f for p in parts if (f := self.functions.get(p))), "")
-        return Place(scope_name(node, self) or function or _own(node), node, function)
+        name = scope_name(node, self) or function or _own(node)
+        return Place(*(text[:LONGEST] for text in (name, node, function)))
 
-    def _is_heavy(self, node: str) -> bool:
-        return self.ops.get(node, _base(node.rsplit("/", 1)[-1])) in _HEAVY
+    def _weight(self, node: str) -> int:
+        op = self.ops.get(node, _base(node.rsplit("/", 1)[-1]))
+        return 2 if op in _HEAVY else int(op == "BiasAdd")
 
     def node(self, tensor: str) -> str:
         """The node that a tensor is named by, without the converter's number; "" for neutral
@@ -102,6 +106,7 @@ class Names:
 def with_root(names: Names, nodes: Iterable[str]) -> Names:
     """The same, knowing the scope that all layers stand in, if there is one."""
     scopes = [node.split("/") for node in nodes if not _NEUTRAL.fullmatch(node)]
+    scopes = [scope for scope in scopes if scope != [""]]
     first = {scope[0] for scope in scopes}
     layers = len(first) == 1 and all(len(s) > 1 for s in scopes) and any(len(s) > 2 for s in scopes)
     return replace(names, root=first.pop() if layers else "")

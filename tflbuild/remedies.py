@@ -310,6 +310,16 @@ def type_problem(op: str, dtypes: Sequence[str]) -> str:
     return wrong[0] if wrong and "float32" not in dtypes else ""
 
 
+def shape_problem(row: Mapping[str, Any]) -> bool:
+    """Whether an op has a builtin that takes its types, so that shapes or settings are the reason:
+    `Transpose` of more than 6 dimensions, `MaxPool` with explicit padding."""
+    return (
+        row["op"] in BUILTIN_IN_FLOAT32
+        and {*row["dtypes"]} >= {"float32"}
+        and not type_problem(row["op"], row["dtypes"])
+    )
+
+
 def call_of(op: str) -> str:
     """How people write an op, "" where that is not known."""
     return REMEDIES[op].call if op in REMEDIES else ""

@@ -2,7 +2,7 @@
 
 All in one process that shares nothing with the tests' workers. OUT gets a list of {op, bad, good,
 error, shapes} (classes and names of what is no builtin; the largest difference of the numbers), and
-under `types` what becomes of float32 builtins in other types.
+under `types` and `shapes` what becomes of float32 builtins in other types and shapes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from remedy_cases import CASES, TYPED
+from remedy_cases import CASES, SHAPED, TYPED
 
 from tflbuild.tflite import cost
 from tflbuild.tflite.read import read_model
@@ -40,7 +40,7 @@ def spec(array: Any) -> Any:
 
 
 def main() -> None:
-    found: dict[str, Any] = {"cases": [], "types": {}}
+    found: dict[str, Any] = {"cases": [], "types": {}, "shapes": {}}
     for case in CASES:
         specs = [spec(array) for array in case.inputs]
         result: dict[str, Any] = {"op": case.op, "bad": foreign(case.bad, specs)}
@@ -59,6 +59,9 @@ def main() -> None:
             found["types"].setdefault(op, {})[dtype] = [
                 name for names in kinds.values() for name in names
             ]
+    for op, (function, shape) in SHAPED.items():
+        kinds = foreign(function, [tf.TensorSpec(shape, tf.float32)])
+        found["shapes"][op] = kinds.get("select", [])
     Path(sys.argv[1]).write_text(json.dumps(found))
 
 

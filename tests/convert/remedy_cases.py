@@ -705,3 +705,15 @@ TYPED: dict[str, Callable[[Any], Any]] = {
     "BroadcastTo": lambda x: tf.broadcast_to(x, (3, 4, 4, 2)),
     "AddN": lambda x: tf.add_n([x, x * x, x]),
 }
+
+# The same with shapes and settings that their builtins do not take.
+SHAPED: dict[str, tuple[Callable[[Any], Any], tuple[int, ...]]] = {
+    "Transpose": (lambda x: tf.transpose(x, (6, 5, 4, 3, 2, 1, 0)), (2,) * 7),
+    "Pad": (lambda x: tf.pad(x, [[1, 1]] * 6), (2,) * 6),
+    "BatchMatMulV2": (lambda x: tf.matmul(x, x), (2,) * 6),
+    "BroadcastTo": (lambda x: tf.broadcast_to(x, (2,) * 9), (1,) * 9),
+    "MaxPool": (
+        lambda x: tf.nn.max_pool2d(x, 2, 2, [[0, 0], [1, 1], [1, 1], [0, 0]]),
+        (1, 4, 4, 3),
+    ),
+}

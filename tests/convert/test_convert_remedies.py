@@ -60,3 +60,9 @@ def test_ops_whose_type_is_the_reason(found: Any) -> None:
         assert types["float32"] == [], op
         assert f"Flex{op}" in types["float64"], op
         assert f"Flex{op}" in types["float16"], op
+
+
+def test_ops_whose_shape_is_the_reason(found: Any) -> None:
+    for op, names in found["shapes"].items():
+        assert names == [f"Flex{op}"]
+        assert op in BUILTIN_IN_FLOAT32

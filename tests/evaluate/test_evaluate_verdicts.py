@@ -148,6 +148,12 @@ def test_a_type_that_the_builtin_does_not_take_is_the_reason() -> None:
     assert remedies.type_problem("MatrixDeterminant", ["float64"]) == ""
 
 
+def test_a_shape_that_the_builtin_does_not_take_is_the_reason() -> None:
+    (finding,) = findings(model(row("Transpose", "select", "swap", rank=7)), "litert")
+
+    assert "Transpose with 7 dimensions at 'swap': no builtin for such shapes" in finding.message
+
+
 @pytest.mark.parametrize(
     ("known", "place"),
     [
