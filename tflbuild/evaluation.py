@@ -146,8 +146,10 @@ def findings(
     """Why a runtime cannot take the model: one finding for each class of ops, or none."""
     own = verdict(measured, runtime, custom_ops=custom_ops, select_ops=select_ops)
     if own["verdict"] == NOT_CONVERTIBLE:
-        places = [sentence(row) for row in _few(rows_of(measured))]
-        text = "; ".join(places) or measured["problem"]
+        rows = rows_of(measured)
+        texts = [_with_remedy(row) for row in _few(rows)]
+        more = f"; and {len(rows) - SHOWN} more" if len(rows) > SHOWN else ""
+        text = "; ".join(texts) + more or measured["problem"]
         yield Finding(FAIL, "convertible", f"the converter does not take {text}")
         return
     stopping = {(entry["op"], entry["where"]) for entry in own["ops"]}
@@ -172,6 +174,11 @@ def findings(
                 yield Finding(FAIL, "ops.micro", text)
 
 
+def _with_remedy(row: Row) -> str:
+    text = remedies.remedy(row)
+    return f"{sentence(row)}: {text}" if text else sentence(row)
+
+
 def sentence(row: Row) -> str:
     """`tf.linalg.det (MatrixDeterminant, ×2) at 'determinant'`: what stops a runtime, and where."""
     call = remedies.call_of(row["op"])
@@ -180,7 +187,8 @@ def sentence(row: Row) -> str:
         inner = ", ".join(part for part in (row["op"], count) if part)
         text = f"{call} ({inner})"
     else:
-        text = (row["op"] or row["message"]) + (f" ({count})" if count else "")
+        named = f"the model ({row['message']})" if row["message"] else "the model"
+        text = (row["op"] or named) + (f" ({count})" if count else "")
     wrong = remedies.type_problem(row["op"], row["dtypes"])
     types = f" of {wrong}" if wrong else ""
     if remedies.shape_problem(row) and row.get("rank"):

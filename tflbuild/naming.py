@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+FUSED = 4000  # characters of a tensor's name that are looked at
 LONGEST = 200  # characters of a name that reports hold: strangers' files may have any
 
 # Calls that wrap a model and are no place in it.
@@ -27,9 +28,10 @@ _FUNCTION = re.compile(r"__(?:inference|forward|backward)_(?P<name>.+?)_\d+")
 _WRAPPERS = re.compile(
     r"(.*_)?signature_wrapper(_.*)?|_?_?call(_?_)?|__call__|_wrapped_model|wrapped_model|call_fn"
     r"|restored_function_body|call_and_return_.*|_default_save_signature|serve|serving_default"
-    r"|_?_?lambda_?_?|tf_function|function|_inner|inner|wrapper|_?_?fn"
-    r"|(.*_)?(while|cond|true|false|body|case|branch)(_.*)?"
+    r"|tf_function|function|_inner|inner|wrapper|_?_?fn"
 )
+# Bodies of control flow, which are no functions of anybody's: `while_body_5`.
+_BODIES = re.compile(r"(.*_)?(while|cond|case)_(body|cond|true|false|branch).*")
 # Scopes that TensorFlow's and Keras's own functions open inside a layer.
 _INSIDE_NAMES = """
     batchnorm einsum moments Tensordot strided_slice normalize ReadVariableOp BiasAdd Cast
@@ -78,7 +80,7 @@ class Names:
 
     def place(self, tensor: str, function: str = "") -> Place:
         """Where the op that writes `tensor` (its name in the converter's file) comes from."""
-        parts = [self.node(part) for part in tensor.split(";") if part]
+        parts = [self.node(part) for part in tensor[:FUSED].split(";") if part]
         parts = [part for part in parts if part]
         if not parts:
             return Place(function=function)
@@ -138,7 +140,8 @@ def function_name(name: str) -> str:
     """`feature` of `__inference_feature_17`; "" for functions that frameworks wrap around it."""
     match = _FUNCTION.fullmatch(name)
     bare = match["name"] if match else name
-    return bare if bare.isidentifier() and not _WRAPPERS.fullmatch(bare) else ""
+    ours = not bare.isidentifier() or _WRAPPERS.fullmatch(bare) or _BODIES.fullmatch(bare)
+    return "" if ours else bare
 
 
 def of_chain(chain: Sequence[str]) -> tuple[str, str]:

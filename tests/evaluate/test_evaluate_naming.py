@@ -101,6 +101,8 @@ def test_a_root_is_left_out_only_where_everything_stands_in_it() -> None:
         ("__inference_call_225", ""),
         ("__forward_head_3", "head"),
         ("while_body_5", ""),
+        ("cond_true_12", ""),
+        ("__inference_true_case_4", "true_case"),
         ("__inference_<lambda>_17", ""),
     ],
 )
@@ -120,3 +122,9 @@ def test_the_chain_of_an_error() -> None:
 def test_scopes_of_jax() -> None:
     assert jax_scope("jit(flat)/second/jit(fft)") == "second/fft"
     assert jax_scope("head/jit(sort)") == "head/sort"
+
+
+def test_a_name_of_any_length_stays_short_in_reports() -> None:
+    place = Names().place("a/" * 100_000 + "my_op;" * 1_000_000)
+
+    assert max(len(place.name), len(place.node)) <= 200

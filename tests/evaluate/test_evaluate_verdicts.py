@@ -12,8 +12,6 @@ from tflbuild.evaluation import also, findings, lines, verdict, verdicts
 from tflbuild.tflite.flex_ops import FLEX_OPS, SENTENCEPIECE_OPS, TEXT_OPS, is_flex_op
 from tflbuild.verdict import Finding
 
-GRAPH_OPS = {"op": "", "where": "", "remedy": ""}
-
 
 def row(op: str, kind: str, name: str = "", **more: Any) -> dict[str, Any]:
     return {
@@ -166,6 +164,21 @@ def test_a_shape_that_the_builtin_does_not_take_is_the_reason() -> None:
 )
 def test_places_in_a_sentence(known: dict[str, str], place: str) -> None:
     assert evaluation.sentence(row("MyOp", "custom", **known)) == f"MyOp {place}"
+
+
+def test_what_no_runtime_takes() -> None:
+    sort = row("stablehlo.sort", "not convertible", "ranking/sort")
+    loop = row("tf.Enter", "not convertible", code="control-flow-v1", node="", dtypes=[])
+    other = row("", "not convertible", node="", dtypes=[], message="it has no shape")
+    (finding,) = findings(model(sort, loop, other), "litert")
+
+    assert finding.check == "convertible"
+    assert finding.message.startswith(
+        "the converter does not take stablehlo.sort at 'ranking/sort'; tf.Enter: loops and branches"
+        " of TensorFlow 1"
+    )
+    assert finding.message.endswith("; the model (it has no shape)")
+    assert verdict(model(sort), "litert")["verdict"] == "not convertible"
 
 
 def test_many_ops_are_one_line() -> None:

@@ -5,7 +5,7 @@ Outputs as of `evaluate`: `evaluate.json`, and the file itself as `float.tflite`
 
 from __future__ import annotations
 
-from tflbuild.naming import Names, with_root
+from tflbuild.naming import FUSED, Names, with_root
 from tflbuild.stages.base import Request
 from tflbuild.stages.evaluate import Places, cut, empty, measure, unsupported
 
@@ -21,9 +21,13 @@ def run(request: Request) -> None:
     data = request.inputs["lowered.tflite"].read_bytes()
     (request.out / "float.tflite").write_bytes(data)
     model = read_model(data)
-    tensors = [
-        g.tensors[i].name for g in model.subgraphs for op in g.ops for i in op.outputs if i >= 0
-    ]
+    tensors = (
+        graph.tensors[i].name[:FUSED]
+        for graph in model.subgraphs
+        for op in graph.ops
+        for i in op.outputs
+        if i >= 0
+    )
     names = with_root(Names(), [part for name in tensors for part in name.split(";")])
     place_of = Places(model, names)
     report = {**empty(request.read_json("interface.json")), **measure(data, model, place_of)}
