@@ -96,10 +96,15 @@ def verdict(
         for problem in measured.get("micro", ()):
             word, conditions = NEEDS_CUSTOM, []
             ops.append(
-                {"op": problem["op"], "where": problem["layer"], "count": 1, "class": "builtin"}
+                {
+                    "op": problem["op"] or "the file",
+                    "where": problem["layer"],
+                    "count": 1,
+                    "class": "builtin",
+                }
             )
             steps.append(
-                {"op": problem["op"], "where": problem["layer"],
+                {"op": problem["op"] or "the file", "where": problem["layer"],
                  "remedy": "; ".join(filter(None, (problem["why"], problem["remedy"])))}
             )  # fmt: skip
     return {

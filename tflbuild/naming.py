@@ -20,7 +20,7 @@ _CALLS = re.compile(r"(Stateful|Stateless)?PartitionedCall(_\d+)?")
 _NUMBER = re.compile(r"_\d+$")
 _DIGITS = re.compile(r"\d+$")
 _NEUTRAL = re.compile(
-    r"(in|out)_\d+|(serving_default|signature_\d+)_.*|unknown(_\d+)?|arg\d+|Identity(_\d+)?"
+    r"(in|out)_\d+|tfl\.\w+|(serving_default|signature_\d+)_.*|unknown(_\d+)?|arg\d+|Identity(_\d+)?"
 )
 # How TensorFlow names the function of `def name()`: `__inference_name_17`.
 _FUNCTION = re.compile(r"__(?:inference|forward|backward)_(?P<name>.+?)_\d+")
