@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tflite_models import OP, TYPE, Maker, s
+import tflite_models as make
+from tflite_models import OP, TYPE, Maker
 
 from tflbuild.tflite import cost, layers
 from tflbuild.tflite.read import TfliteModel, read_model
+
+s = make.s
 
 
 def chain() -> Maker:
