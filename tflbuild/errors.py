@@ -64,8 +64,9 @@ class TaskError(TflbuildError):
 
 
 def one_line(error: BaseException | str, limit: int = 400) -> str:
-    """An error's text on one line; of a long one the beginning and the end, where causes stand."""
-    text = " ".join(str(error).split())
+    """An error's text on one line; of a long one the beginning and the end, where causes stand.
+    Control characters, which a stranger's file may hold, are shown as one sign each."""
+    text = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(str(error).split()))
     if len(text) <= limit:
         return text
     head = limit // 3

@@ -22,6 +22,7 @@ from typing import Any
 from tflbuild.datasets import KINDS
 from tflbuild.datasets.base import WrongData
 from tflbuild.errors import ManifestError, ManifestErrors
+from tflbuild.labelling import metadata_inputs
 from tflbuild.making import making, member_of
 from tflbuild.manifest.model import Model, Optimization, Workspace
 from tflbuild.manifest.problems import Problems
@@ -312,6 +313,9 @@ def conversion_step(
     if optimization.calibrates or (by_file and any(data is not None for data in calibration)):
         params["calibration"], files = data_inputs("calibration", calibration)
         ports = data_ports("calibration", model)
+    if model.metadata is not None:
+        params["metadata"], own = metadata_inputs(model.metadata)
+        files |= own
     gates = (f"evaluate:{model.name}",)
     if optimization.quantizer != AI_EDGE:
         if optimization.calibrates:

@@ -3,46 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from child_script import script
 from convert_catalog import CATALOG, MLPERF, manifest, mlperf_manifest
 from workspace_folder import WorkspaceFolder
 
 import tflbuild
 from tflbuild.engine.zygote import ZygotePool
 from tflbuild.graph import lowering_inputs
-
-HERE = Path(__file__).parent
-
-
-def script(name: str, *arguments: Path, seed: str = "0") -> None:
-    """Run a script of this folder in a process of its own."""
-    environment = {
-        "PATH": "/usr/bin:/bin",
-        "PYTHONHASHSEED": seed,
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "HOME": str(arguments[0].parent),
-    }
-    done = subprocess.run(
-        [sys.executable, str(HERE / name), *map(str, arguments)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
-@pytest.fixture(scope="session")
-def run_script() -> Callable[..., None]:
-    """`script`, for tests of this folder."""
-    return script
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from child_script import script
 
 from tflbuild.remedies import BUILTIN_IN_FLOAT32, REMEDIES
 from tflbuild.tflite.flex_ops import FLEX_OPS, is_flex_op
@@ -15,9 +15,9 @@ pytestmark = pytest.mark.convert
 
 
 @pytest.fixture(scope="module")
-def found(run_script: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Any:
+def found(tmp_path_factory: pytest.TempPathFactory) -> Any:
     out = tmp_path_factory.mktemp("remedies") / "found.json"
-    run_script("remedies_child.py", out)
+    script("remedies_child.py", out)
     return json.loads(out.read_text())
 
 

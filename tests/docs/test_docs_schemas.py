@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from tflbuild import cli, schemas
 from tflbuild.engine.events import BuildStarted, Event, Note, TaskStarted
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-REPORTS = ("compat", "evaluate", "events", "index", "plan", "summary", "validate")
+REPORTS = ("compat", "evaluate", "events", "index", "inspect", "plan", "summary", "validate")
 MANIFEST = """
 version: 1
 models:
@@ -49,6 +51,12 @@ def problems(name: str, value: Any) -> list[str]:
 
 def test_all_are_there() -> None:
     assert schemas.names() == sorted((*REPORTS, "tflbuild"))
+
+
+def test_that_of_inspect_says_of_a_file_what_that_of_compat_says() -> None:
+    script = REPOSITORY / "docs/make_inspect_schema.py"
+    done = subprocess.run([sys.executable, str(script), "--check"], check=False)
+    assert done.returncode == 0, "run `python docs/make_inspect_schema.py`"
 
 
 @pytest.mark.parametrize("name", schemas.names())

@@ -170,6 +170,10 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
         HEAD + PLAIN + "targets: {s: {runtime: litert, allow_ops: [ADD], deny_ops: [ADD]}}\n",
         "6:60", "ADD is in `allow_ops` too",
     ),
+    "an operator that nobody knows": (
+        HEAD + PLAIN + "targets: {s: {runtime: litert, deny_ops: [ADD, conv_2d]}}\n", "6:48",
+        "unknown operator 'conv_2d'; did you mean 'CONV_2D'?",
+    ),
     "denied beside allowed": (
         HEAD + PLAIN + "targets: {s: {runtime: litert, allow_ops: [ADD], deny_ops: [MUL]}}\n",
         "6:50", "`deny_ops` has no effect beside `allow_ops`",

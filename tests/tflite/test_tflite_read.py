@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tflbuild.errors import TflbuildError
-from tflbuild.tflite import checks, cost, digest
+from tflbuild.tflite import checks, cost, digest, versions
 from tflbuild.tflite.read import (
     InvalidModel,
     buffer_alignment_problems,
@@ -36,6 +36,7 @@ def use(data: bytes) -> None:
     """All that can be asked of a file; raises what the package raises."""
     model = read_model(data)
     digest.describe(model)
+    versions.too_new(versions.describe(model), ("tensorflow", "1.5"))
     checks.weightless_variables(model)
     for quantize in ("none", "float16", "dynamic_range", "int8", "qat"):
         checks.quantization_effect(model, quantize)
@@ -53,6 +54,7 @@ def test_reads_a_small_file() -> None:
     (main,) = model.subgraphs
     assert (model.version, model.description, model.size) == (3, "by hand", len(SMALL))
     assert model.metadata == ("odd", "min_runtime_version")
+    assert model.min_runtime_version == "1.5.0"
     assert [op.name for op in main.ops] == ["ADD", "FULLY_CONNECTED"]
     assert main.ops[1].inputs == (2, 3, 4)
     assert main.ops[1].options["weightsFormat"] == 0

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from hostile import crashing, mutated
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tflite_models import TYPE, Maker, s, two_in_two_out
@@ -164,6 +165,29 @@ def test_wrong_files_are_one_line(workspace: WorkspaceFolder) -> None:
     )
 
 
+def test_hostile_files_are_one_line_with_the_place(workspace: WorkspaceFolder) -> None:
+    files = {
+        f"{index:02}{damage}": data
+        for index, (damage, data) in enumerate([*mutated(7, 40), ("crash", crashing())])
+    }
+    workspace.write(
+        HEAD + "".join(model(f"m{name}") for name in files),
+        {f"m{name}.tflite": data for name, data in files.items()},
+    )
+    result = workspace.build(keep_going=True)
+    assert result.exit_code == 1
+    failed = {t.task: t.reason for t in result.tasks if t.outcome == "failed"}
+    assert "it crashes the runtime (signal 11, SIGSEGV)" in failed["lower:m40crash"]
+    assert failed["lower:m40crash"] == failed["reference:m40crash"]
+    lowered = {task: reason for task, reason in failed.items() if task.startswith("lower:")}
+    assert 20 < len(lowered) < 40
+    for reason in failed.values():
+        assert "\n" not in reason
+        assert "Error:" not in reason  # of Python: a fault
+    for reason in (reason for reason in lowered.values() if "not a sound" in reason):
+        assert re.match(r"tflbuild.yaml:\d+:\d+: ", reason), reason
+
+
 @pytest.mark.parametrize(("code", "kind"), [("FlexErf", "select"), ("Mine", "custom")])
 def test_ops_that_no_target_takes_stop_at_evaluate(
     code: str, kind: str, workspace: WorkspaceFolder
@@ -172,7 +196,7 @@ def test_ops_that_no_target_takes_stop_at_evaluate(
     result = workspace.build(keep_going=True)
     (finding,) = result.gates["evaluate:m"].failures
     assert finding.check == f"ops.{kind}"
-    assert code in finding.message
+    assert re.search(rf"{code.removeprefix('Flex')}\)? at 'serve_y'", finding.message)
     reasons = {t.task: t.reason for t in result.tasks}
     assert "the LiteRT interpreter failed" in reasons["reference:m"]
     assert not workspace.dist()

@@ -274,7 +274,12 @@ def test_published_files_run_the_same(name: str) -> None:
     wanted = face("serving_default", {"x": main.inputs[0]}, {"y": main.outputs[0]})
     out = rewrite(data, interfaces=(wanted,))
     assert not buffer_alignment_problems(out)
-    assert but_interface(make.unpack(out)) == but_interface(make.unpack(data))
+    expected = but_interface(make.unpack(data))
+    if "int8" in name:  # an old converter left the minimum of the float file
+        (entry,) = [m for m in expected["metadata"] if m["name"] == b"min_runtime_version"]
+        assert bytes(expected["buffers"][entry["buffer"]]["data"]) == b"1.5.0".ljust(16, b"\0")
+        expected["buffers"][entry["buffer"]]["data"] = list(b"1.14.0".ljust(16, b"\0"))
+    assert but_interface(make.unpack(out)) == expected
     before = interpreter.Interpreter(model_content=data)
     before.allocate_tensors()
     detail = before.get_input_details()[0]

@@ -6,7 +6,9 @@ from tflbuild.step import Step
 
 
 def crash_advice(step: Step) -> str:
-    """What makes TensorFlow's quantizer crash, to be added to the reason; "" for other tasks."""
+    """What makes the quantizer or LiteRT crash, to be added to the reason; "" for other tasks."""
+    if step.model.source.format == "tflite":
+        return ": LiteRT does not survive this file; it is not sound"
     quantized = step.optimization is not None and step.optimization.quantize != "none"
     if step.stage != "convert" or not quantized:
         return ""

@@ -35,11 +35,13 @@ ZYGOTES: Mapping[str, tuple[str, ...]] = {
         "tflbuild.stages.adopt",
         "tflbuild.stages.compat",
         "tflbuild.stages.data",
+        "tflbuild.stages.inspect",
         "tflbuild.stages.lower_file",
         "tflbuild.stages.measure",
         "tflbuild.stages.quantize",
         "tflbuild.stages.reference_arrays",
         "tflbuild.stages.validate",
+        "tflbuild.tflite.digest",
         "tflbuild.engine.child",
     ),
 }

@@ -12,6 +12,7 @@ from typing import Any
 from tflbuild.errors import Position
 from tflbuild.manifest.code import build_code, build_depends, build_env
 from tflbuild.manifest.context import Context, ModelNodes
+from tflbuild.manifest.metadata import build_metadata
 from tflbuild.manifest.model import Code, Model, PythonData, Source
 from tflbuild.manifest.nodes import entries, get
 from tflbuild.manifest.optimizations import build_optimizations, build_targets
@@ -64,6 +65,7 @@ class _Builder:
             signatures=signatures,
             evaluate=build_budgets(get(self.tree, "evaluate"), nodes.problem),
             compat=build_budgets(get(self.tree, "compat"), nodes.problem),
+            metadata=build_metadata(nodes),
             custom_objects=custom_objects,
             depends=build_depends(nodes, code),
             env=build_env(nodes, code),

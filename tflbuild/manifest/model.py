@@ -323,6 +323,33 @@ class Shipped:
 
 
 @dataclass(frozen=True)
+class TensorMetadata:
+    """What is said of one input or output; numbers as `tflite.metadata.TensorNotes` has them."""
+
+    name: str
+    description: str = ""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    image: str = ""  # rgb or gray: it holds images
+    labels: str = ""  # a file
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """TFLite Metadata of every file of a model."""
+
+    name: str = ""
+    description: str = ""
+    version: str = ""
+    author: str = ""
+    license: str = ""
+    inputs: tuple[TensorMetadata, ...] = ()
+    outputs: tuple[TensorMetadata, ...] = ()
+
+
+@dataclass(frozen=True)
 class Model:
     name: str
     source: Source
@@ -331,6 +358,7 @@ class Model:
     signatures: tuple[Shipped, ...] = (Shipped(),)  # in the manifest's order
     evaluate: Budgets = field(default_factory=Budgets)  # before conversion
     compat: Budgets = field(default_factory=Budgets)  # of each converted file
+    metadata: Metadata | None = None
     custom_objects: Code | None = None
     depends: tuple[str, ...] = ()  # patterns of further files that code reads, under the root
     env: tuple[str, ...] = ()  # variables that code may read

@@ -11,7 +11,7 @@ from tflbuild.errors import ManifestError
 from tflbuild.manifest.model import Accelerator, Budgets, CustomOp, Target
 from tflbuild.manifest.nodes import entries, get, strings, text
 from tflbuild.manifest.paths import Paths
-from tflbuild.manifest.problems import Problems
+from tflbuild.manifest.problems import Problems, nearest
 from tflbuild.manifest.quantity import parse_count, parse_size
 from tflbuild.manifest.yamlfile import Node, describe
 
@@ -71,8 +71,8 @@ def build_target(name: str, node: Node, paths: Paths, problems: Problems) -> Tar
         accelerators=tuple(
             builder.accelerator(*entry) for entry in entries(get(node, "accelerator")).items()
         ),
-        allow_ops=strings(get(node, "allow_ops")),
-        deny_ops=strings(get(node, "deny_ops")),
+        allow_ops=builder.ops_by_name("allow_ops"),
+        deny_ops=builder.ops_by_name("deny_ops"),
         dtypes=strings(get(node, "dtypes")),
         static_shapes=builder.flag("static_shapes"),
         ops=builder.custom_ops(),
@@ -154,6 +154,25 @@ class _Builder:
                     self.key_problem(
                         f"`register` of {describe(name)} has no effect without `library`", register
                     )
+
+    def ops_by_name(self, key: str) -> tuple[str, ...]:
+        """Names of operators as files have them: builtin ones, and those that a target adds."""
+        child = get(self.node, key)
+        found = strings(child)
+        if child is None:
+            return ()
+        from tflbuild.tflite.runtime_versions import known_pairs  # a table that few need
+
+        known = {name for name, _ in known_pairs()} | set(entries(get(self.node, "ops")))
+        items = child.value if isinstance(child.value, list) else ()
+        for name, item in zip(found, items, strict=True):
+            if name not in known and not name.startswith(("Flex", "STABLEHLO_")):
+                hint = nearest(name.upper(), sorted(known)) or (
+                    "; operators have the names of the schema, such as CONV_2D, and Flex before the"
+                    " name of a select one"
+                )
+                self.problem(f"unknown operator {describe(name)}{hint}", item)
+        return found
 
     def min_runtime(self) -> tuple[str, str] | None:
         node = get(self.node, "min_runtime")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tflbuild.data import shape_text
 from tflbuild.errors import TaskError, TflbuildError, one_line
+from tflbuild.loading import crashes, load_problem
 from tflbuild.sources.base import (
     TFLITE,
     Loaded,
@@ -54,6 +55,8 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     refuse_large(path.stat().st_size, "the file has")
     data = path.read_bytes()
     model = _read(data)
+    if crashes(problem := load_problem(data, model)):
+        raise TaskError(f"it is not a sound .tflite file: {problem}", key="source.path")
     signatures = []
     for found in _interfaces(model, params.get("signatures")):
         graph = model.subgraphs[found.subgraph]
@@ -92,7 +95,9 @@ def _read(data: bytes) -> TfliteModel:
     try:
         return read_model(data)
     except InvalidModel as error:
-        raise TaskError(f"it is not a sound .tflite file: {one_line(error, 200)}") from error
+        raise TaskError(
+            f"it is not a sound .tflite file: {one_line(error, 200)}", key="source.path"
+        ) from error
 
 
 def _interfaces(model: TfliteModel, wanted: Sequence[str] | None) -> Sequence[Interface]:
@@ -112,7 +117,8 @@ def _interfaces(model: TfliteModel, wanted: Sequence[str] | None) -> Sequence[In
     if not wanted and len(keys) > 1:
         raise TaskError(
             f"the file has the signatures {keys}: name those to ship, source.signature or"
-            " source.signatures"
+            " source.signatures",
+            key="source",
         )
     for key in wanted or ():
         if key not in keys:
@@ -122,7 +128,9 @@ def _interfaces(model: TfliteModel, wanted: Sequence[str] | None) -> Sequence[In
         for interface in found:
             check_interface(interface, model)
     except TflbuildError as error:
-        raise TaskError(f"the file's signature is not sound: {one_line(error)}") from error
+        raise TaskError(
+            f"the file's signature is not sound: {one_line(error)}", key="source.path"
+        ) from error
     if 0 not in [interface.subgraph for interface in found]:
         main_keys = [s.key for s in model.signatures if s.subgraph == 0]
         raise TaskError(
@@ -195,7 +203,8 @@ class _Runner:
                 self._interpreter = Interpreter(model_path=str(self._path), num_threads=1)
             except (ValueError, RuntimeError) as error:
                 raise TaskError(
-                    f"the LiteRT interpreter refuses the file: {one_line(error)}"
+                    f"the LiteRT interpreter refuses the file: {one_line(error)}",
+                    key="source.path",
                 ) from error
         try:
             return self._run(arrays)

@@ -12,13 +12,14 @@ from typing import Any
 from tflbuild import archive, calibration, data, keep_float, quantizing
 from tflbuild.conversion import Lowered, bind, give_ranks, make_converter
 from tflbuild.errors import TaskError
+from tflbuild.labelling import Notes, load_notes
 from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.optimizations.base import TENSORFLOW, Settings
 from tflbuild.stages import lower
 from tflbuild.stages.base import Request
 from tflbuild.verification import Converted, verify
 
-VERSION = 5
+VERSION = 6
 MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "tf"
 
@@ -38,6 +39,7 @@ def run(request: Request) -> None:
             "quantize: qat needs a model of quantization-aware training (FakeQuant ops);"
             " this graph has none: use quantize: int8 with calibration data"
         )
+    notes = load_notes(request, lowered.interface)
     samples: list[data.Samples] = []
     if quantization.CALIBRATES:
         # Detected before the converter dies of it, in seconds rather than hours.
@@ -52,7 +54,7 @@ def run(request: Request) -> None:
         lambda: make_converter(lowered), quantization, Settings.of(params), generator,
         keep_float.input_names(lowered.interface),
     )  # fmt: skip
-    released = finish(lowered, converted.data)
+    released = finish(lowered, converted.data, notes)
     report = check(released, lowered, params, converted)
     report["route"] = "saved_model" if not lowered.frozen else "frozen"
     report["entry"] = lowered.entry
@@ -82,13 +84,18 @@ def open_lowered(request: Request) -> Lowered:
     return Lowered(graph, interface)
 
 
-def finish(lowered: Lowered, raw: bytes) -> bytes:
-    """The converter's bytes with our signatures, names, order and alignment."""
+def finish(lowered: Lowered, raw: bytes, notes: Notes | None = None) -> bytes:
+    """The converter's bytes with our signatures, names, order, alignment and metadata."""
+    from tflbuild.tflite.read import read_model
     from tflbuild.tflite.signature import Interface, IOTensor
     from tflbuild.tflite.write import rewrite
 
     interfaces = bind(lowered, raw, Interface, IOTensor)
-    return bytes(rewrite(give_ranks(raw, lowered, interfaces), interfaces=interfaces))
+    ranked = give_ranks(raw, lowered, interfaces)
+    if notes is None:
+        return bytes(rewrite(ranked, interfaces=interfaces))
+    entries = notes.entries(read_model(ranked), interfaces)
+    return notes.behind(bytes(rewrite(ranked, interfaces=interfaces, metadata=entries)))
 
 
 def check(released: bytes, lowered: Lowered, params: Any, converted: Converted) -> dict[str, Any]:

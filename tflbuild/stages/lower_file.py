@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tflbuild.errors import TaskError
+from tflbuild.errors import TaskError, one_line
+from tflbuild.limits import limit_action
+from tflbuild.sources import tflite
 from tflbuild.sources.base import Signature, TensorSpec
 from tflbuild.stages.base import Request
 from tflbuild.stages.lower import load_source, pinned_specs, positional_order
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from tflbuild.tflite.read import Subgraph, TfliteModel
     from tflbuild.tflite.signature import Interface
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "lite"
 
@@ -26,9 +28,12 @@ ROUTE = "tflite"
 
 
 def run(request: Request) -> None:
-    from tflbuild.tflite.read import read_model
+    from tflbuild.tflite.metadata import files_of, with_files
+    from tflbuild.tflite.read import InvalidModel, read_model
     from tflbuild.tflite.write import rewrite
 
+    if request.params["source"]["format"] == tflite.NAME:
+        limit_action(request.inputs.values())
     loaded = load_source(request)
     assert loaded.to_tflite is not None
     asked = request.params["signatures"]
@@ -42,13 +47,37 @@ def run(request: Request) -> None:
         bound(model, index, signature, settings)
         for index, (signature, settings) in enumerate(zip(loaded.signatures, asked, strict=True))
     ]
-    data = rewrite(raw, interfaces=interfaces)
+    try:
+        # What lies behind the model stays with it: label files that its metadata name.
+        data = with_files(bytes(rewrite(raw, interfaces=interfaces)), files_of(model, raw))
+    except InvalidModel as error:
+        raise TaskError(
+            f"it is not a sound .tflite file: {one_line(error)}", key="source.path"
+        ) from error
     final = read_model(data)
     described = [describe(final, its, specs[its.signature]) for its in interfaces]
     (request.out / "lowered.tflite").write_bytes(data)
     request.write_json("interface.json", {"signatures": described, "quantization_aware": False})
     reason = f"{loaded.loader} gives a file: there is no graph to lower"
-    request.write_json("lower.json", {"loader": loaded.loader, "route": ROUTE, "reason": reason})
+    told = {"loader": loaded.loader, "route": ROUTE, "reason": reason}
+    request.write_json("lower.json", {**told, "warnings": version_warnings(model)})
+
+
+def version_warnings(model: TfliteModel) -> list[str]:
+    """What `rewrite` puts right in a file that was made elsewhere."""
+    from tflbuild.tflite import versions
+
+    described = versions.describe(model)
+    changes = [f"{w['op']} {w['written']} to {w['right']}" for w in described["wrong"]]
+    if not changes:
+        return []
+    more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+    minimum = described["min_runtime"]["tensorflow"]
+    needs = f"; the file needs TensorFlow {minimum} or LiteRT {described['min_runtime']['litert']}"
+    return [
+        "operators had versions that are not what they need, put right in what is released: "
+        + ", ".join(changes[:3]) + more + (needs if minimum else "")
+    ]  # fmt: skip
 
 
 def bound(

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from tflbuild import calibration, data, keep_float
 from tflbuild.errors import TaskError, one_line
+from tflbuild.labelling import Notes, load_notes
+from tflbuild.limits import limit_action
 from tflbuild.optimizations import ai_edge
 from tflbuild.optimizations.base import AI_EDGE
 from tflbuild.stages.base import Request
@@ -22,7 +24,7 @@ from tflbuild.verification import INTEGER, verify
 if TYPE_CHECKING:
     from tflbuild.tflite.read import Op, Subgraph, TfliteModel
 
-VERSION = 2
+VERSION = 3
 MODULES: tuple[str, ...] = ("ai_edge_quantizer", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "lite"
 
@@ -31,11 +33,13 @@ def run(request: Request) -> None:
     from tflbuild.tflite.flat import InvalidModel
     from tflbuild.tflite.read import buffer_alignment_problems, read_model
 
+    limit_action(request.inputs.values())
     params = request.params
     source = request.inputs["float.tflite"].read_bytes()
     interface = request.read_json("interface.json")
     model = read_model(source)
     check_source(model, interface)
+    notes = load_notes(request, interface)
     load_package()
     named, floats = operators_to_keep(
         model, params.get("keep_float", ()), keep_float.input_names(interface)
@@ -66,7 +70,7 @@ def run(request: Request) -> None:
             " algorithm (gptq beside other rules is known for it)",
             key=_RECIPE if recipe else "optimization.quantizer",
         ) from error
-    released = finish(raw, interface)
+    released = finish(raw, interface, notes, source)
     verified = verify(read_model(released), params, interface, AI_EDGE, places, released)
     verified.problems.extend(buffer_alignment_problems(released))
     report = {**verified.or_fail().report, "warnings": list(verified.warnings)}
@@ -370,12 +374,19 @@ def _quantizes(decided: list[tuple[str, Any]]) -> bool:
     return any(algorithm != ai_edge.NO_QUANTIZE for algorithm, _ in decided)
 
 
-def finish(raw: bytes, interface: Mapping[str, Any]) -> bytes:
-    """The package's bytes with aligned buffers and our names and order."""
+def finish(
+    raw: bytes, interface: Mapping[str, Any], notes: Notes | None = None, source: bytes = b""
+) -> bytes:
+    """The package's bytes with aligned buffers, our names and order, and metadata: the declared
+    one, else the source's own, with the files behind it."""
+    from tflbuild.tflite.metadata import files_of, with_files
     from tflbuild.tflite.read import read_model
     from tflbuild.tflite.signature import interface_of
     from tflbuild.tflite.write import rewrite
 
     model = read_model(raw)
     interfaces = [interface_of(model, s["signature"]) for s in interface["signatures"]]
-    return bytes(rewrite(raw, interfaces=interfaces))
+    if notes is None:
+        return with_files(bytes(rewrite(raw, interfaces=interfaces)), files_of(model, source))
+    entries = notes.entries(model, interfaces)
+    return notes.behind(bytes(rewrite(raw, interfaces=interfaces, metadata=entries)))

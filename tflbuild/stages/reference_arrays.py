@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tflbuild.limits import limit_action
+from tflbuild.sources import tflite
 from tflbuild.stages import reference
 from tflbuild.stages.base import Request
 
@@ -11,4 +13,6 @@ ZYGOTE = "lite"
 
 
 def run(request: Request) -> None:
+    if request.params["source"]["format"] == tflite.NAME:
+        limit_action(request.inputs.values())
     reference.run(request)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tflbuild import data
 from tflbuild.errors import TaskError, one_line
+from tflbuild.limits import limit_action
 from tflbuild.stages.base import Request
 from tflbuild.stages.reference import begins, join
 
@@ -28,6 +29,7 @@ SATURATED = 0.01  # share of an input's test values outside its quantized range 
 
 
 def run(request: Request) -> None:
+    limit_action(request.inputs.values())
     params = request.params
     interface, reference = request.read_json("interface.json"), request.read_json("reference.json")
     path = request.inputs["model.tflite"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from tflbuild.delegates.judge import judge
 from tflbuild.manifest.model import Target
+from tflbuild.tflite.version_judge import too_new
 from tflbuild.verdict import FAIL, Finding
 
 SHOWN = 5  # places that a message names
@@ -18,6 +20,12 @@ def narrowed(measured: Mapping[str, Any], target: Target) -> Iterator[Finding]:
         yield _finding("allow_ops", f"{_few(other)} not among allow_ops of target {target.name}")
     if denied := sorted(present & {*target.deny_ops}):
         yield _finding("deny_ops", f"target {target.name} denies {_few(denied)} (deny_ops)")
+    if target.min_runtime is not None:
+        for message in too_new(measured["versions"], target.min_runtime):
+            yield _finding("min_runtime", f"target {target.name}: {message}")
+    for accelerator in target.accelerators:
+        for message in judge(measured["delegates"][accelerator.name], accelerator):
+            yield _finding(f"accelerator.{accelerator.name}", f"target {target.name}: {message}")
     if target.dtypes and (other := sorted({*measured["dtypes"]} - {*target.dtypes})):
         yield _finding(
             "dtypes",

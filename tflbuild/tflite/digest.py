@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -65,8 +67,13 @@ def describe(model: TfliteModel) -> dict[str, Any]:
     }
 
 
+def _finite(values: Sequence[float]) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in values]
+
+
 def describe_tensor(tensor: Tensor) -> dict[str, Any]:
-    """Name, shape (-1: dynamic), dtype and quantization of one tensor."""
+    """Name, shape (-1: dynamic), dtype and quantization of one tensor. A scale that is NaN or
+    infinite, which JSON cannot say, is None."""
     q = tensor.quantization
     return {
         "name": tensor.name,
@@ -74,5 +81,5 @@ def describe_tensor(tensor: Tensor) -> dict[str, Any]:
         "dtype": tensor.dtype,
         "quantization": None
         if q is None
-        else {"scale": list(q.scale), "zero_point": list(q.zero_point), "axis": q.axis},
+        else {"scale": _finite(q.scale), "zero_point": list(q.zero_point), "axis": q.axis},
     }

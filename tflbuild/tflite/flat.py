@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from tflbuild.errors import TflbuildError
+from tflbuild.errors import TflbuildError, one_line
 
 _U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
@@ -24,6 +24,9 @@ _SCALARS = {code: struct.Struct(f"<{code}") for code in "?bBhHiIqQfd"}
 
 class InvalidModel(TflbuildError):
     """A `.tflite` file that is malformed, truncated or inconsistent: one clear line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))  # it may quote the file
 
 
 class Flat:

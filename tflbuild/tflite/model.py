@@ -128,10 +128,14 @@ class Signature:
 
 @dataclass(frozen=True)
 class Buffer:
-    """Where a buffer's data lie in the file, in bytes; size 0: empty."""
+    """Where a buffer's data lie in the file, in bytes; size 0: empty.
+
+    `behind`: not in the flatbuffer but after it, where `Buffer.offset` says.
+    """
 
     offset: int
     size: int
+    behind: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,7 @@ class TfliteModel:
     metadata: tuple[str, ...]
     size: int
     buffers: tuple[Buffer, ...] = ()
+    min_runtime_version: str | None = None  # what the file says of itself, None: nothing
 
 
 class Options:

@@ -46,6 +46,8 @@ __all__ = [
 
 IDENTIFIER = b"TFL3"
 ALIGNMENT = 16  # bytes; `force_align: 16` of Buffer.data in schema.fbs
+MIN_RUNTIME = "min_runtime_version"  # the metadata entry
+_MAX_TEXT = 64  # bytes of it that are read; the converter writes 16
 _MAX_NESTING = 64  # of subgraphs that call each other
 _MAX_RANK = 64  # kernels take 8 at the most
 
@@ -97,10 +99,14 @@ def read_model(data: bytes | bytearray | memoryview) -> TfliteModel:
     if not subgraphs:
         raise InvalidModel("the model has no subgraph")
     _check_calls(subgraphs)
-    metadata = []
+    metadata: list[str] = []
+    own = None
     for table in root.tables(6):
-        metadata.append(name := table.string(0) or "")
-        _check(table.number(1, "I"), len(buffers), "buffer", f"metadata '{name}'")
+        name = table.string(0) or ""
+        index = _check(table.number(1, "I"), len(buffers), "buffer", f"metadata '{name}'")
+        if name == MIN_RUNTIME and name not in metadata:
+            own = _text(flat, buffers[index])
+        metadata.append(name)
     return TfliteModel(
         version=version,
         description=root.string(3) or "",
@@ -109,6 +115,7 @@ def read_model(data: bytes | bytearray | memoryview) -> TfliteModel:
         metadata=tuple(metadata),
         size=flat.size,
         buffers=buffers,
+        min_runtime_version=own,
     )
 
 
@@ -144,16 +151,24 @@ def _check(index: int, count: int, what: str, where: str) -> int:
     return index
 
 
+def _text(flat: Flat, buffer: Buffer) -> str | None:
+    """A short text with zeros behind it, None if there is none. Other bytes are shown escaped."""
+    start = buffer.offset
+    content = bytes(flat.data[start : start + min(buffer.size, _MAX_TEXT)])
+    return content.split(b"\0")[0].decode("ascii", "backslashreplace") or None
+
+
 def _buffer(table: Table, size: int, index: int) -> Buffer:
     start, length = table.span(0, 1) or (0, 0)
-    if length == 0 and table.number(1, "Q") > 1:  # beyond the flatbuffer: files over 2 GB
+    behind = length == 0 and table.number(1, "Q") > 1
+    if behind:  # beyond the flatbuffer: files over 2 GB
         start, length = table.number(1, "Q"), table.number(2, "Q")
         if start + length > size:
             raise InvalidModel(
                 f"truncated: buffer {index} needs bytes {start} to {start + length}, "
                 f"the file has {size}"
             )
-    return Buffer(start, length) if length else Buffer(0, 0)
+    return Buffer(start, length, behind) if length else Buffer(0, 0)
 
 
 def _op_code(table: Table, index: int) -> tuple[str, Kind, int, int]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tflbuild.errors import TflbuildError
+from tflbuild.errors import TflbuildError, one_line
 
 from .read import TfliteModel
 
 
 class InterfaceError(TflbuildError):
     """An interface that the file cannot have: one line that says which part."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))  # it may quote the file
 
 
 @dataclass(frozen=True)

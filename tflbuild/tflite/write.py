@@ -16,8 +16,17 @@ from ai_edge_litert import schema_py_generated as schema
 
 from tflbuild.errors import TflbuildError
 
-from .read import ALIGNMENT, IDENTIFIER, InvalidModel, TfliteModel, read_model
+from .read import (
+    ALIGNMENT,
+    IDENTIFIER,
+    MIN_RUNTIME,
+    InvalidModel,
+    TfliteModel,
+    read_metadata,
+    read_model,
+)
 from .signature import Interface, check_interfaces, tensor_names
+from .versions import corrections, metadata_value
 
 _LIMIT = 2**31 - 1  # bytes that a flatbuffer can address
 _LATER = 2**63  # stands for an offset behind the flatbuffer that is known at the end only
@@ -36,10 +45,10 @@ def rewrite(
     """Give a converted file its interface and its final layout.
 
     Its signatures are `interfaces` alone; inputs and outputs have their order and names (see
-    `tensor_names`); every
-    buffer starts at a multiple of 16 bytes. All else keeps its value; bytes that nothing in the
-    file refers to are dropped. The same arguments give the same bytes. Takes about the file's
-    size in memory beyond `data`.
+    `tensor_names`); every buffer starts at a multiple of 16 bytes; the versions of its operators
+    and the metadata `min_runtime_version` are right (see `versions`). All else keeps its value;
+    bytes that nothing in the file refers to are dropped. The same arguments give the same bytes.
+    Takes about the file's size in memory beyond `data`.
 
     Args:
         data: the converter's file.
@@ -60,9 +69,13 @@ def rewrite(
     except (struct.error, IndexError, ValueError, TypeError, OverflowError) as error:
         raise InvalidModel(f"malformed: {error}") from error
     _set_interfaces(root, interfaces)
+    _set_versions(root, model)
     tail = _Tail(source)
     _place_buffers(root, model, source, tail)
-    for name, content in sorted((metadata or {}).items()):
+    entries = dict(metadata or {})
+    if (value := metadata_value(model)) is not None and not _says(model, source, value):
+        entries.setdefault(MIN_RUNTIME, value)
+    for name, content in sorted(entries.items()):
         _set_metadata(root, name, content)
     places = {b.place for b in root.buffers if isinstance(b, _AlignedBuffer)}
     inline = sum(size for _, size in places)
@@ -188,6 +201,21 @@ def _set_interfaces(root: Any, interfaces: Sequence[Interface]) -> None:
         )
         for interface in interfaces
     ]
+
+
+def _set_versions(root: Any, model: TfliteModel) -> None:
+    """Operator codes ask for what their operations need, no less and no more."""
+    right = corrections(model)
+    for graph, raw in zip(model.subgraphs, root.subgraphs, strict=True):
+        for op, operator in zip(graph.ops, raw.operators or [], strict=True):
+            if (op.name, op.version) in right and op.kind == "builtin":
+                code = root.operatorCodes[operator.opcodeIndex]
+                code.version = right[op.name, op.version]
+
+
+def _says(model: TfliteModel, source: memoryview, value: bytes) -> bool:
+    """Whether the file's own minimum version is this already, byte for byte."""
+    return read_metadata(source).get(MIN_RUNTIME) == value and model.metadata.count(MIN_RUNTIME) < 2
 
 
 def _set_metadata(root: Any, name: str, content: bytes) -> None:

@@ -1,0 +1,1 @@
+"""TensorFlow Lite for Microcontrollers: what it runs, what it needs, and what it is built from."""
