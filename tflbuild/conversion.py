@@ -8,12 +8,14 @@ them), the SavedModel entry for everything that cannot be frozen.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tflbuild.errors import TaskError, TflbuildError
+from tflbuild.naming import jax_scope, of_chain
 from tflbuild.stages.base import ConversionFailed
 from tflbuild.tflite.kinds import CUSTOM, SELECT
 
@@ -34,8 +36,9 @@ class ConverterProblem:
 
     code: str
     op: str  # "tf.Betainc"
-    node: str  # the graph's node or layer name, "" when unknown
+    node: str  # the graph's node, "" when unknown
     message: str
+    function: str = ""  # the tf.function of the user's that holds it, "" when unknown
 
 
 @dataclass(frozen=True)
@@ -152,24 +155,41 @@ def run_converter(converter: Any) -> bytes:
 
 
 def problems(error: Any) -> list[ConverterProblem]:
-    """The converter's own structured errors: all failing operations, no text parsed."""
+    """The converter's own structured errors: all failing operations, no text parsed. Only where
+    it has none (operations of StableHLO), what its diagnostics say."""
     found = []
     for data in getattr(error, "errors", []):
+        node, function = of_chain([call.name for call in data.location.call if call.name])
         found.append(
             ConverterProblem(
                 code=ERROR_CODES.get(data.error_code, f"code {data.error_code}"),
                 op=data.operator.name,
-                node=_node_name(data.location),
+                node=node,
                 message=first_line(data.error_message),
+                function=function,
             )
         )
-    unique = dict.fromkeys(found)
+    unique = dict.fromkeys(found or diagnostics(str(error)))
     return sorted(unique, key=lambda p: (p.op, p.node, p.code))
 
 
-def _node_name(location: Any) -> str:
-    names = [call.name for call in location.call if call.name]
-    return names[0].split("@")[0].rstrip(":;") if names else ""
+_DIAGNOSTIC = re.compile(r"error: loc\((?P<place>.*?)\): (?P<text>'(?P<op>[a-z_]+\.\w+)' op .*)")
+_QUOTED = re.compile(r'"([^"]*)"')
+
+
+def diagnostics(text: str) -> list[ConverterProblem]:
+    """What MLIR says of operations that it cannot take, and where: of JAX the innermost scope."""
+    found = []
+    for line in text.splitlines():
+        if (match := _DIAGNOSTIC.search(line[:4000])) is None:
+            continue
+        names = _QUOTED.findall(match["place"])
+        scopes = [jax_scope(name) for name in names if "jit(" in name]
+        node = scopes[0] if scopes else of_chain(names)[0]
+        # Its serialized form is a dialect of its own: vhlo.sort_v1 is stablehlo.sort.
+        op = re.sub(r"^vhlo\.(\w+?)(_op)?_v\d+$", r"stablehlo.\1", match["op"])
+        found.append(ConverterProblem("unspecified", op, node, first_line(match["text"])))
+    return found
 
 
 def describe(found: list[ConverterProblem], text: str) -> str:

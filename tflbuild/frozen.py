@@ -37,8 +37,10 @@ def has_fake_quant(graph: Any) -> bool:
     )
 
 
-def freeze(traced: Any) -> tuple[Any, list[str], list[str]]:
+def freeze(traced: Any, origins: dict[str, str] | None = None) -> tuple[Any, list[str], list[str]]:
     """The canonical frozen GraphDef, and its input and output tensor names in order.
+
+    `origins` gets, for each node, the name that it had with all calls around it.
 
     Nodes sorted by name: without it (and deterministic serialization) each process writes
     other bytes for the same graph.
@@ -54,7 +56,9 @@ def freeze(traced: Any) -> tuple[Any, list[str], list[str]]:
     ins, outs = [t.name for t in frozen.inputs], [t.name for t in frozen.outputs]
     nodes = list(graph.node)
     if not has_fake_quant(graph) and not has_effects(graph):
-        nodes, ins, outs = unwrap(nodes, ins, outs)
+        nodes, ins, outs = unwrap(nodes, ins, outs, origins)
+    elif origins is not None:
+        origins.update((node.name, node.name) for node in nodes)
     for node in nodes:
         node.ClearField("experimental_debug_info")
     canonical = type(graph)()
@@ -75,7 +79,7 @@ def has_effects(graph: Any) -> bool:
 
 
 def unwrap(
-    nodes: Sequence[Any], ins: list[str], outs: list[str]
+    nodes: Sequence[Any], ins: list[str], outs: list[str], origins: dict[str, str] | None = None
 ) -> tuple[list[Any], list[str], list[str]]:
     """The same computation whatever the source wraps around it: only what the outputs need,
     nothing that merely passes a tensor on, and names and attributes that do not tell the way.
@@ -96,6 +100,8 @@ def unwrap(
             node.attr.pop(attribute, None)
     kept = _needed(by_name, inputs, outputs)
     names = new_names(kept, inputs, outputs, labels)
+    if origins is not None:
+        origins.update((new, old) for old, new in names.items())
     for node in kept:
         node.name = names[node.name]
         renamed = [_rename(ref, names) for ref in node.input]

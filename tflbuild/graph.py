@@ -166,7 +166,8 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
              request={**source.request, "params": {"declared": parity_uses(model)}},
              action=running),
         Step(f"evaluate:{name}", "evaluate", model,
-             ports=(_lowered(name),), request=_retry(model, source),
+             ports=(_lowered(name), Port(f"lower:{name}", ("names.json",))),
+             request=_retry(model, source),
              report=report_of(f"evaluate:{name}"), action=evaluation),
     ]  # fmt: skip
     for optimization in model.optimizations:

@@ -108,8 +108,14 @@ WRONG = {
 }  # fmt: skip
 GATES = {
     "nan": ("validate:nan:float32", r"output 'y' has NaN"),
-    "det": ("evaluate:det", r"FlexMatrixDeterminant .*tf.MatrixDeterminant in .*my_det"),
-    "betainc": ("evaluate:betainc", r"Betainc .*no TensorFlow Lite op.*tf.Betainc in .*my_beta"),
+    "det": (
+        "evaluate:det",
+        r"tf.linalg.det \(MatrixDeterminant\) at 'my_det': no builtin; .*-tf-ops would take it",
+    ),
+    "betainc": (
+        "evaluate:betainc",
+        r"tf.math.betainc \(Betainc\) at 'my_beta': .*select-tf-ops would not take it",
+    ),
 }
 
 
@@ -226,6 +232,9 @@ def test_what_needs_other_ops_is_measured_and_not_converted(built: Built) -> Non
         (problem,) = measured["problems"]
         assert problem["code"] == code
         assert problem["node"].endswith(("my_det", "my_beta"))
+        (row,) = measured["not_builtin"]
+        assert (row["class"], row["name"]) == (kind, problem["node"])
+        assert row["op"] == op.removeprefix("Flex")
         assert result.outcome(f"convert:{name}:float32") == "skipped"
 
 

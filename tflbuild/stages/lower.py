@@ -1,7 +1,8 @@
 """lower: the source, whatever its format, becomes one frozen, variant-independent form.
 
 Outputs: `lowered.pb` (a frozen GraphDef in canonical form) or `saved_model.tar`,
-`interface.json` (what the later stages bind by) and `lower.json` (route, reason, loader).
+`interface.json` (what the later stages bind by), `names.json` (what `evaluate` calls places in
+the graph by) and `lower.json` (route, reason, loader).
 
 The frozen route is exact for feed-forward graphs and the fast one. It loses fused ops or
 crashes the converter elsewhere, so it is taken only for graphs that hold nothing of the kind
@@ -10,13 +11,14 @@ crashes the converter elsewhere, so it is taken only for graphs that hold nothin
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from tflbuild import archive, pyrun
+from tflbuild import archive, origin, pyrun
 from tflbuild.errors import TaskError, one_line
 from tflbuild.frozen import all_nodes, freeze, has_fake_quant, input_key, output_key
 from tflbuild.sources import FORMATS
@@ -24,7 +26,7 @@ from tflbuild.sources.base import Loaded, Signature, no_signature
 from tflbuild.sources.made import source_path
 from tflbuild.stages.base import Request
 
-VERSION = 3
+VERSION = 4
 MODULES: tuple[str, ...] = ("tensorflow", "numpy")
 ZYGOTE = "tf"
 
@@ -140,9 +142,10 @@ def lower(
     reason = (force and "asked for") or why_not_frozen([t.function for t in traced])
     route = force or (SAVED_MODEL if reason else FROZEN)
     tensors: list[tuple[list[str], list[str]]] = []
+    origins: dict[str, str] = {}
     if route == FROZEN:
         try:
-            graph, ins, outs = freeze(traced[0].function)
+            graph, ins, outs = freeze(traced[0].function, origins)
             (out / "lowered.pb").write_bytes(graph.SerializeToString(deterministic=True))
             graphs, tensors = [graph], [(ins, outs)]
         except Exception as error:  # a SavedModel needs no freezing
@@ -160,6 +163,9 @@ def lower(
         folder = out.parent / "saved_model"
         export(loaded, traced, folder)
         archive.pack(folder, ["."], out / "saved_model.tar")
+    nodes = graphs[0].node if route == FROZEN else ()
+    names = origin.names([t.function for t in traced], nodes, origins, loaded.loader)
+    (out / "names.json").write_text(json.dumps(names, indent=1, sort_keys=True) + "\n")
     interface = {
         "signatures": [
             {"key": signature_key(index, len(traced)), **_described(t, *tensors[index])}

@@ -5,12 +5,11 @@ Outputs as of `evaluate`: `evaluate.json`, and the file itself as `float.tflite`
 
 from __future__ import annotations
 
-from typing import Any
-
+from tflbuild.naming import FUSED, Names, with_root
 from tflbuild.stages.base import Request
-from tflbuild.stages.evaluate import measure
+from tflbuild.stages.evaluate import Places, cut, empty, measure, unsupported
 
-VERSION = 2
+VERSION = 3
 MODULES: tuple[str, ...] = ("numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "lite"
 
@@ -19,21 +18,20 @@ def run(request: Request) -> None:
     from tflbuild.tflite.read import read_model
     from tflbuild.tflite.recurrent import calibration
 
-    interface = request.read_json("interface.json")
     data = request.inputs["lowered.tflite"].read_bytes()
     (request.out / "float.tflite").write_bytes(data)
-    report: dict[str, Any] = {
-        "problem": "",
-        "problems": [],
-        "dynamic_inputs": [
-            {"signature": signature["signature"], "name": entry["name"], "shape": entry["shape"]}
-            for signature in interface["signatures"]
-            for entry in signature["inputs"]
-            if None in entry["shape"]
-        ],
-        "quantization_aware": interface["quantization_aware"],
-        "advice": "",
-        **measure(data),
-    }
-    request.write_json("calibration.json", calibration(read_model(data)))
+    model = read_model(data)
+    tensors = (
+        graph.tensors[i].name[:FUSED]
+        for graph in model.subgraphs
+        for op in graph.ops
+        for i in op.outputs
+        if i >= 0
+    )
+    names = with_root(Names(), [part for name in tensors for part in name.split(";")])
+    place_of = Places(model, names)
+    report = {**empty(request.read_json("interface.json")), **measure(data, model, place_of)}
+    report["not_builtin"] = unsupported(model, place_of, [], names)
+    cut(report)
+    request.write_json("calibration.json", calibration(model))
     request.write_json("evaluate.json", report)

@@ -17,7 +17,8 @@ def profile(target: Target) -> str:
 
 
 def judge_evaluation(measured: Mapping[str, Any], target: Target) -> Sequence[Finding]:
-    return list(ops.model_findings(measured, target.select_ops, [op.name for op in target.ops]))
+    declared = [op.name for op in target.ops]
+    return list(ops.model_findings(measured, NAME, target.select_ops, declared))
 
 
 def judge_file(measured: Mapping[str, Any], target: Target) -> Sequence[Finding]:

@@ -5,34 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from tflbuild import evaluation
 from tflbuild.tflite.kinds import FLEX
 from tflbuild.verdict import FAIL, Finding
 
-_REMEDY = {
-    "select": "LiteRT has no builtin for it: replace it in the model",
-    "custom": "it is no TensorFlow Lite op: replace it in the model",
-}
-
 
 def model_findings(
-    measured: Mapping[str, Any], select: bool = False, custom: Collection[str] = ()
+    measured: Mapping[str, Any],
+    runtime: str,
+    select: bool = False,
+    custom: Collection[str] = (),
 ) -> Iterator[Finding]:
     """What of a model before conversion a runtime cannot take, that has `custom` kernels and
     perhaps the Flex delegate."""
-    if measured["verdict"] == "not convertible":
-        yield Finding(FAIL, "convertible", measured["problem"])
-    for kind, ops in foreign(measured, select, custom).items():
-        names = ", ".join(f"{name} (×{count})" for name, count in sorted(ops.items()))
-        where = dict.fromkeys(
-            f"{problem['op']} in {problem['node']}"
-            for problem in measured["problems"]
-            if problem["node"]
-        )
-        remedy = _REMEDY[kind]
-        if kind == "select":
-            remedy = measured.get("advice") or remedy
-        places = f" ({', '.join(list(where)[:3])})" if where else ""
-        yield Finding(FAIL, f"ops.{kind}", f"{names}: {remedy}{places}")
+    return evaluation.findings(measured, runtime, custom_ops=custom, select_ops=select)
 
 
 def file_findings(

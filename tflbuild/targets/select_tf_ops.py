@@ -17,7 +17,7 @@ def profile(target: Target) -> str:
 
 
 def judge_evaluation(measured: Mapping[str, Any], target: Target) -> Sequence[Finding]:
-    return list(ops.model_findings(measured, select=True))
+    return list(ops.model_findings(measured, NAME, select=True))
 
 
 def judge_file(measured: Mapping[str, Any], target: Target) -> Sequence[Finding]:
