@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from tflbuild import remedies
+from tflbuild.manifest.model import Target
 from tflbuild.verdict import FAIL, Finding
 
 COMPATIBLE = "compatible"
@@ -113,6 +114,17 @@ def verdict(
         "ops": ops,
         "remedies": [step for step in steps if step["remedy"]],
     }
+
+
+def of_target(measured: Measured, target: Target) -> dict[str, Any]:
+    """What the runtime of a target says, with the kernels that the target declares."""
+    custom = target.runtime == CUSTOM
+    return verdict(
+        measured,
+        target.runtime,
+        custom_ops=[op.name for op in target.ops] if custom else (),
+        select_ops=target.select_ops if custom else target.runtime == SELECT,
+    )
 
 
 def rows_of(measured: Measured) -> Sequence[Row]:

@@ -47,6 +47,7 @@ from tflbuild.sources import FORMATS
 from tflbuild.sources.base import TFLITE
 from tflbuild.sources.made import OUTPUT
 from tflbuild.step import EMITTED, OP_LIST, Artifact, Port, Step, report_of
+from tflbuild.targets import micro
 from tflbuild.usercode import code_inputs
 
 
@@ -325,6 +326,7 @@ def optimization_steps(
                 compat_task, "compat", model, optimization, target,
                 params={"runtime": runtime, **built, **own.params},
                 files=own.files,
+                modules=("tflite_micro",) if runtime == micro.NAME else (),
                 ports=(Port(convert_task, ("model.tflite",)),),
                 report=report_of(compat_task),
             ))  # fmt: skip

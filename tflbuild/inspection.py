@@ -49,9 +49,43 @@ def _versions(model: TfliteModel, data: bytes) -> dict[str, Any]:
     return versions.describe(model)
 
 
+def _memory(model: TfliteModel, data: bytes) -> dict[str, Any]:
+    from tflbuild.tflite import memory
+
+    return memory.describe(model)
+
+
+def _traffic(model: TfliteModel, data: bytes) -> int:
+    from tflbuild.tflite import layers
+
+    return layers.costs(model).traffic
+
+
+def _micro(model: TfliteModel, data: bytes) -> dict[str, Any]:
+    """`problems`: what its kernels do not take; `estimate`, and `run`, what tflite-micro itself
+    says (null without the extra `micro`); `arena_bytes`: what an application must reserve, by the
+    run where there is one."""
+    from tflbuild.micro import check, estimate, run
+
+    problems = check.problems(model)
+    stated = estimate.estimate(model)
+    ran = run.measure(data) if run.available() and not problems else None
+    measured = None if ran is None else ran["smallest_arena_bytes"]
+    return {
+        "problems": problems,
+        "estimate": stated,
+        "run": ran,
+        "estimated": measured is None,
+        "arena_bytes": stated["smallest_arena_bytes"] if measured is None else measured,
+    }
+
+
 PARTS: tuple[Part, ...] = (
     Part("notes", _notes),
     Part("versions", _versions),
+    Part("memory", _memory),
+    Part("traffic_bytes", _traffic),
+    Part("micro", _micro, ("micro",)),
 )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tflbuild import gates
 from tflbuild.manifest.model import (
+    Accelerator,
     Budgets,
     CustomOp,
     MetricLimits,
@@ -36,6 +37,10 @@ FILE: dict[str, Any] = {
     "dynamic": {"io": [], "inner": False},
     "memory": {"peak_bytes": 64, "arena_bytes": 128}, "traffic_bytes": 500,
 }  # fmt: skip
+
+
+RUN: dict[str, Any] = {"problem": None, "unmeasured": None, "outputs": []}
+MICRO: dict[str, Any] = {"problems": [], "run": RUN, "estimated": False, "arena_bytes": 100}
 
 
 def target(**own: Any) -> Target:
@@ -303,10 +308,75 @@ def test_what_no_optimization_changes_is_judged_before_conversion() -> None:
 def test_float_operators_of_int8_on_micro(
     floats: dict[str, int], optimization: Optimization, passes: bool
 ) -> None:
-    measured = {**FILE, "float_ops": floats}
+    measured = {**FILE, "float_ops": floats, "micro": MICRO}
     verdict = gates.compat_gate(measured, target(runtime="micro"), None, MODEL, optimization)
     assert [f.check for f in verdict.failures] == ([] if passes else ["float_ops"])
     assert gates.compat_gate(measured, LITERT, None, MODEL, optimization).passed
+
+
+@pytest.mark.parametrize(
+    ("micro", "failed", "warned"),
+    [
+        ({}, [], []),
+        ({"problems": [{"op": "RFFT2D", "layer": "y", "why": "no kernel", "remedy": ""}],
+          "run": None}, ["micro.kernels"], []),
+        ({"problems": [{"op": "X", "layer": "", "why": "", "remedy": ""}] * 7, "run": None},
+         ["micro.kernels"] * 6, []),
+        ({"run": None}, [], ["micro.run"]),
+        ({"run": {**RUN, "problem": "ended by SIGSEGV"}}, ["micro.run"], []),
+        ({"run": {**RUN, "unmeasured": "for an Ethos-U"}}, [], ["micro.run"]),
+        ({"run": {**RUN, "outputs": [{"name": "y", "dtype": "int8", "equal": True}]}}, [], []),
+        ({"run": {**RUN, "outputs": [
+            {"name": "y", "dtype": "int8", "equal": False, "largest_steps": 2}]}},
+         [], ["micro.outputs"]),
+        ({"run": {**RUN, "outputs": [
+            {"name": "y", "dtype": "int8", "equal": False, "largest_steps": 42}]}},
+         ["micro.outputs"], []),
+        ({"run": {**RUN, "outputs": [
+            {"name": "y", "dtype": "float32", "equal": False, "largest_error": 0.001}]}},
+         [], ["micro.outputs"]),
+        ({"run": {**RUN, "outputs": [
+            {"name": "y", "dtype": "float32", "equal": False, "largest_error": None}]}},
+         ["micro.outputs"], []),
+    ],
+)  # fmt: skip
+def test_what_tflite_micro_says(
+    micro: dict[str, Any], failed: list[str], warned: list[str]
+) -> None:
+    measured = {**FILE, "micro": {**MICRO, **micro}}
+    verdict = gates.compat_gate(measured, target(runtime="micro"), None)
+    assert [f.check for f in verdict.failures] == failed
+    assert [f.check for f in verdict.warnings] == warned
+
+
+@pytest.mark.parametrize(
+    ("limit", "passes"),
+    [(("tensorflow", "2.14"), True), (("tensorflow", "2.1"), False), (("litert", "1.0"), True)],
+)
+def test_the_oldest_runtime(limit: tuple[str, str], passes: bool) -> None:
+    need = {"op": "CONV_2D", "version": 5, "since": "2.4.0", "count": 1, "why": "int4 weights",
+            "first": {"subgraph": 0, "op": 0, "layer": "conv"}}  # fmt: skip
+    measured = {**FILE, "versions": {"needs": [need], "unknown": []}}
+    verdict = gates.compat_gate(measured, target(min_runtime=limit), None)
+    assert verdict.passed is passes
+    if not passes:
+        assert "CONV_2D version 5 at 'conv'" in verdict.failures[0].message
+
+
+def test_what_a_delegate_does_not_take() -> None:
+    some = {"ops": 4, "delegated": 3, "share_ops": 0.75, "share_macs": 0.6, "partitions": 1,
+            "by_default": {"share_ops": 0.75, "share_macs": 0.6}, "pieces": [], "blocked": None,
+            "breaks": [{"op": "ARG_MAX", "count": 1, "index": 3, "layer": "y", "why": "no"}],
+            "pinned": None, "observed": False, "note": ""}  # fmt: skip
+    measured = {**FILE, "delegates": {"gpu": some}}
+    for accelerator, passes in (
+        (Accelerator("gpu"), False),
+        (Accelerator("gpu", min_macs=0.7), False),
+        (Accelerator("gpu", min_macs=0.5), True),
+    ):
+        verdict = gates.compat_gate(measured, target(accelerators=(accelerator,)), None)
+        assert verdict.passed is passes
+        assert all(f.check == "accelerator.gpu" for f in verdict.failures)
 
 
 RULES: list[tuple[list[dict[str, str]], str]] = [

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tflbuild.errors import TflbuildError
-from tflbuild.tflite import checks, cost, digest, versions
+from tflbuild.tflite import checks, cost, digest, version_judge, versions
 from tflbuild.tflite.read import (
     InvalidModel,
     buffer_alignment_problems,
@@ -36,7 +36,7 @@ def use(data: bytes) -> None:
     """All that can be asked of a file; raises what the package raises."""
     model = read_model(data)
     digest.describe(model)
-    versions.too_new(versions.describe(model), ("tensorflow", "1.5"))
+    version_judge.too_new(versions.describe(model), ("tensorflow", "1.5"))
     checks.weightless_variables(model)
     for quantize in ("none", "float16", "dynamic_range", "int8", "qat"):
         checks.quantization_effect(model, quantize)

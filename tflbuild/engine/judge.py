@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tflbuild import gates
+from tflbuild import evaluation, gates
 from tflbuild.engine.decide import Decider
 from tflbuild.engine.state import Outputs
 from tflbuild.manifest.model import Target, Workspace
@@ -54,12 +54,21 @@ class Judge:
                 report["lowering"].get("warnings", ()),
             )  # fmt: skip
             self.evaluations[model.name] = by_target
-            report["targets"] = {t: v.as_json() for t, v in sorted(by_target.items())}
+            runtimes = evaluation.verdicts(measured)
+            report["runtimes"] = runtimes
+            report["also"] = evaluation.also(runtimes, [targets[t].runtime for t in used])
+            report["targets"] = {
+                name: {
+                    **told.as_json(),
+                    "verdict": evaluation.of_target(measured, targets[name])["verdict"],
+                }
+                for name, told in sorted(by_target.items())
+            }
         elif step.stage == "compat":
             assert step.target is not None
-            evaluation = self.evaluations.get(model.name, {}).get(step.target)
+            before = self.evaluations.get(model.name, {}).get(step.target)
             verdict = gates.compat_gate(
-                measured, targets[step.target], evaluation, model, step.optimization
+                measured, targets[step.target], before, model, step.optimization
             )
         else:
             assert step.optimization is not None

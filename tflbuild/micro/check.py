@@ -57,14 +57,17 @@ class Problem:
     remedy: str
 
 
-def problems(model: TfliteModel) -> list[dict[str, str]]:
+def problems(model: TfliteModel, *, before_conversion: bool = False) -> list[dict[str, str]]:
     """What stops a file on a microcontroller: [{op, layer, why, remedy}], at most 200, in the order
-    of the file; each operator with its first reason."""
-    found = islice(_problems(model), _MOST)
+    of the file; each operator with its first reason.
+
+    `before_conversion`: of a float model, only what no quantization changes.
+    """
+    found = islice(_problems(model, before_conversion), _MOST)
     return [{"op": p.op, "layer": p.layer, "why": p.why, "remedy": p.remedy} for p in found]
 
 
-def _problems(model: TfliteModel) -> Iterator[Problem]:
+def _problems(model: TfliteModel, before_conversion: bool) -> Iterator[Problem]:
     yield from _buffer_problems(model)
     for signature in model.signatures:
         if signature.subgraph:
@@ -73,7 +76,7 @@ def _problems(model: TfliteModel) -> Iterator[Problem]:
     for graph in model.subgraphs:
         yield from _tensor_problems(graph)
         for op in graph.ops:
-            if found := _op_problem(graph, op):
+            if found := _op_problem(graph, op, before_conversion):
                 why, remedy = found
                 yield Problem(op.name, _layer(graph, op), why, remedy)
 
@@ -123,7 +126,7 @@ def _is_dynamic(tensor: Tensor) -> bool:
     return -1 in tensor.shape_signature[1:] or -1 in tensor.shape
 
 
-def _op_problem(graph: Subgraph, op: Op) -> tuple[str, str] | None:
+def _op_problem(graph: Subgraph, op: Op, before_conversion: bool) -> tuple[str, str] | None:
     found = kernel(op.name, op.kind)
     if found is None:
         return _no_kernel(op)
@@ -131,6 +134,8 @@ def _op_problem(graph: Subgraph, op: Op) -> tuple[str, str] | None:
     outputs = [graph.tensors[i] if i >= 0 else None for i in op.outputs]
     letters = f"{_letters(tensors)}>{_letters(outputs)}"
     if not found.takes(letters):
+        if before_conversion and any(t and t.dtype == "float32" for t in (*tensors, *outputs)):
+            return None  # another type may have a kernel
         return _wrong_types(op, found, tensors, outputs)
     for slot in found.constant:
         tensor = tensors[slot] if slot < len(tensors) else None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from tflbuild import evaluation
 from tflbuild.engine.build import Outcome
+from tflbuild.manifest.model import Target
 from tflbuild.verdict import Verdict
 
 
@@ -18,10 +20,14 @@ def print_tables(outcome: Outcome, until: str) -> None:
     table = evaluations(outcome) if until == "evaluate" else artifacts(outcome)
     if table.row_count:
         width = None if sys.stdout.isatty() else 160
-        Console(file=sys.stdout, width=width, highlight=False).print(table)
+        console = Console(file=sys.stdout, width=width, highlight=False)
+        console.print(table)
+        for line in evaluation_lines(outcome) if until == "evaluate" else ():
+            console.print(line, markup=False, soft_wrap=True)
 
 
-NUMBERS = ("ops", "params", "MACs", "weights", "time", "float → file", "SQNR")
+FEW = 5  # models that more than the table is shown of
+NUMBERS = ("ops", "params", "MACs", "weights", "activations", "time", "float → file", "SQNR")
 
 
 def _table(name: str, *columns: str) -> Table:
@@ -35,23 +41,54 @@ def _table(name: str, *columns: str) -> Table:
 
 
 def evaluations(outcome: Outcome) -> Table:
-    """One row per model: what it is made of, and whether it passes."""
-    table = _table("model", "verdict", "ops", "params", "MACs", "weights", "gate")
-    assert outcome.result is not None
-    for task, measured in sorted(outcome.result.measured.items()):
-        if not task.startswith("evaluate:"):
-            continue
-        verdict = outcome.result.verdicts[task]
-        table.add_row(
-            task.partition(":")[2],
-            measured["verdict"],
+    """One row per model and target: what the model is made of, and whether it could ship there."""
+    columns = ("ops", "params", "MACs", "weights", "activations", "gate")
+    table = _table("model", "target", "verdict", *columns)
+    for model, measured, verdict, targets in _evaluated(outcome):
+        numbers = (
             _number(measured.get("op_count")),
             _number(measured.get("params")),
             _number(measured.get("macs")),
             _bytes(measured.get("weights_bytes")),
+            _bytes(measured.get("memory", {}).get("peak_bytes")),
             "passed" if verdict.passed else "failed",
         )
+        for index, target in enumerate(targets):
+            word = evaluation.of_target(measured, target)["verdict"]
+            shown = numbers if index == 0 else ("",) * len(numbers)
+            table.add_row(model if index == 0 else "", target.name, word, *shown)
     return table
+
+
+def evaluation_lines(outcome: Outcome) -> list[str]:
+    """Below the table: what costs most, what stops whom, and the way out; of many models, for
+    those alone that something stops."""
+    evaluated = list(_evaluated(outcome))
+    lines = []
+    for model, measured, _, targets in evaluated:
+        found = {target.name: evaluation.of_target(measured, target) for target in targets}
+        stopped = any(own["ops"] for own in found.values())
+        if len(evaluated) > FEW and not stopped:
+            continue
+        told = evaluation.lines(measured, found, list(found))
+        others = evaluation.also(evaluation.verdicts(measured), [t.runtime for t in targets])
+        if others:
+            told.append(f"you could also ship to: {', '.join(others)}")
+        lines += [f"{model}: {line}" for line in told]
+    return lines
+
+
+def _evaluated(outcome: Outcome) -> Iterator[tuple[str, Any, Verdict, list[Target]]]:
+    """Each model that was evaluated: its name, measurement, verdict and targets."""
+    result, graph = outcome.result, outcome.graph
+    assert result is not None
+    assert graph is not None
+    for task, measured in sorted(result.measured.items()):
+        if task.startswith("evaluate:"):
+            model = graph.steps[task].model
+            names = dict.fromkeys(t for o in model.optimizations for t in o.targets)
+            targets = [graph.workspace.targets[name] for name in names]
+            yield model.name, measured, result.verdicts[task], targets
 
 
 def artifacts(outcome: Outcome) -> Table:

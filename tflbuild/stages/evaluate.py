@@ -142,16 +142,11 @@ class Places:
         return self.known[subgraph, op]
 
 
-def micro_problems(model: TfliteModel) -> list[dict[str, str]] | None:
-    """What LiteRT for Microcontrollers has no kernel for: {op, layer, why, remedy}; None where
-    nothing here knows. The package `tflbuild.micro` answers it."""
-    return None
-
-
 def measure(data: bytes, model: TfliteModel, place_of: Places) -> dict[str, Any]:
     """Ops by class, data sizes (bytes), MACs, memory traffic, parameters, types, shapes, control
     flow and state of a float file, and the layers that cost most."""
-    from tflbuild.tflite import cost, layers
+    from tflbuild.micro import check
+    from tflbuild.tflite import cost, layers, memory
 
     def name_of(subgraph: int, op: int) -> str:
         return place_of(subgraph, op).name
@@ -168,7 +163,7 @@ def measure(data: bytes, model: TfliteModel, place_of: Places) -> dict[str, Any]
     costs = layers.costs(model)
     rows, more = layers.table(model, costs, name_of)
     dynamic, count = layers.dynamic_tensors(model, name_of)
-    report = {
+    return {
         "verdict": verdict,
         "ops": ops,
         "op_count": sum(sum(counts.values()) for counts in ops.values()),
@@ -190,12 +185,11 @@ def measure(data: bytes, model: TfliteModel, place_of: Places) -> dict[str, Any]
         "dynamic_tensors": shapes.inner,
         "dynamic": {"count": count, "first": dynamic},
         "subgraphs": len(model.subgraphs),
+        "memory": memory.describe(model),
         "layers": rows,
         "layers_left_out": more,
+        "micro": check.problems(model, before_conversion=True),
     }
-    if (found := micro_problems(model)) is not None:
-        report["micro"] = found
-    return report
 
 
 def op_class(kind: str, name: str) -> str:
