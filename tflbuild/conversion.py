@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tflbuild.errors import TaskError, TflbuildError
-from tflbuild.naming import jax_scope, of_chain
+from tflbuild.evaluation.naming import jax_scope, of_chain
 from tflbuild.stages.base import ConversionFailed
 from tflbuild.tflite.kinds import CUSTOM, SELECT
 

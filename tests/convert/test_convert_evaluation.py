@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from workspace_folder import WorkspaceFolder
 
-from tflbuild import evaluation
 from tflbuild.api import BuildResult
 from tflbuild.engine.zygote import ZygotePool
+from tflbuild.evaluation import runtimes
 
 pytestmark = pytest.mark.convert
 
@@ -134,7 +134,7 @@ def measured(built: Built, name: str) -> Any:
 def test_each_op_that_is_no_builtin_has_a_place(evaluated: Built, name: str) -> None:
     rows = measured(evaluated, name)["not_builtin"]
 
-    assert {(r["op"], r["class"], evaluation.where(r)) for r in rows} == PLACES[name]
+    assert {(r["op"], r["class"], runtimes.where(r)) for r in rows} == PLACES[name]
     for r in rows:
         assert "PartitionedCall" not in r["name"] + r["node"]
 
@@ -189,6 +189,6 @@ def test_litert_says_what_stops_the_model_and_what_would_take_it(evaluated: Buil
 def test_a_plain_model_could_ship_elsewhere(evaluated: Built) -> None:
     facts = measured(evaluated, "digits_exported")
 
-    assert evaluation.also(evaluation.verdicts(facts), ["litert"])[0] == "play-services"
+    assert runtimes.also(runtimes.verdicts(facts), ["litert"])[0] == "play-services"
     assert facts["not_builtin"] == []
     assert facts["traffic_bytes"] > facts["weights_bytes"]

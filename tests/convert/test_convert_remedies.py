@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from child_script import script
 
-from tflbuild.remedies import BUILTIN_IN_FLOAT32, REMEDIES
+from tflbuild.evaluation.remedies import BUILTIN_IN_FLOAT32, REMEDIES
 from tflbuild.tflite.flex_ops import FLEX_OPS, is_flex_op
 
 pytestmark = pytest.mark.convert

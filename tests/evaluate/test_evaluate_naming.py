@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tflbuild.naming import (
+from tflbuild.evaluation.naming import (
     Names,
     Place,
     function_name,

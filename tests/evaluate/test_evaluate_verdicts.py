@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tflbuild import evaluation, remedies
-from tflbuild.evaluation import also, findings, lines, verdict, verdicts
+from tflbuild.evaluation import remedies, runtimes
+from tflbuild.evaluation.runtimes import also, findings, lines, verdict, verdicts
 from tflbuild.tflite.flex_ops import FLEX_OPS, SENTENCEPIECE_OPS, TEXT_OPS, is_flex_op
 from tflbuild.verdict import Finding
 
@@ -163,7 +163,7 @@ def test_a_shape_that_the_builtin_does_not_take_is_the_reason() -> None:
     ],
 )
 def test_places_in_a_sentence(known: dict[str, str], place: str) -> None:
-    assert evaluation.sentence(row("MyOp", "custom", **known)) == f"MyOp {place}"
+    assert runtimes.sentence(row("MyOp", "custom", **known)) == f"MyOp {place}"
 
 
 def test_what_no_runtime_takes() -> None:

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tflbuild import evaluation, gates
+from tflbuild import gates
 from tflbuild.engine.decide import Decider
 from tflbuild.engine.state import Outputs
+from tflbuild.evaluation import runtimes
 from tflbuild.manifest.model import Target, Workspace
 from tflbuild.profiles import groups
 from tflbuild.step import Step
@@ -54,13 +55,13 @@ class Judge:
                 report["lowering"].get("warnings", ()),
             )  # fmt: skip
             self.evaluations[model.name] = by_target
-            runtimes = evaluation.verdicts(measured)
-            report["runtimes"] = runtimes
-            report["also"] = evaluation.also(runtimes, [targets[t].runtime for t in used])
+            said = runtimes.verdicts(measured)
+            report["runtimes"] = said
+            report["also"] = runtimes.also(said, [targets[t].runtime for t in used])
             report["targets"] = {
                 name: {
                     **told.as_json(),
-                    "verdict": evaluation.of_target(measured, targets[name])["verdict"],
+                    "verdict": runtimes.of_target(measured, targets[name])["verdict"],
                 }
                 for name, told in sorted(by_target.items())
             }

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tflbuild import evaluation
 from tflbuild.engine.build import Outcome
+from tflbuild.evaluation import runtimes
 from tflbuild.manifest.model import Target
 from tflbuild.verdict import Verdict
 
@@ -54,7 +54,7 @@ def evaluations(outcome: Outcome) -> Table:
             "passed" if verdict.passed else "failed",
         )
         for index, target in enumerate(targets):
-            word = evaluation.of_target(measured, target)["verdict"]
+            word = runtimes.of_target(measured, target)["verdict"]
             shown = numbers if index == 0 else ("",) * len(numbers)
             table.add_row(model if index == 0 else "", target.name, word, *shown)
     return table
@@ -66,12 +66,12 @@ def evaluation_lines(outcome: Outcome) -> list[str]:
     evaluated = list(_evaluated(outcome))
     lines = []
     for model, measured, _, targets in evaluated:
-        found = {target.name: evaluation.of_target(measured, target) for target in targets}
+        found = {target.name: runtimes.of_target(measured, target) for target in targets}
         stopped = any(own["ops"] for own in found.values())
         if len(evaluated) > FEW and not stopped:
             continue
-        told = evaluation.lines(measured, found, list(found))
-        others = evaluation.also(evaluation.verdicts(measured), [t.runtime for t in targets])
+        told = runtimes.lines(measured, found, list(found))
+        others = runtimes.also(runtimes.verdicts(measured), [t.runtime for t in targets])
         if others:
             told.append(f"you could also ship to: {', '.join(others)}")
         lines += [f"{model}: {line}" for line in told]

@@ -20,7 +20,7 @@ from tflbuild.conversion import (
     make_converter,
     problems,
 )
-from tflbuild.naming import Names, Place
+from tflbuild.evaluation.naming import Names, Place
 from tflbuild.stages.base import ConversionFailed, Request
 from tflbuild.stages.convert import finish, open_lowered
 
@@ -33,7 +33,7 @@ ZYGOTE = "tf"
 
 
 def run(request: Request) -> None:
-    from tflbuild.places import names_of
+    from tflbuild.evaluation.places import names_of
     from tflbuild.tflite.foreign import foreign_ops
     from tflbuild.tflite.read import read_model
     from tflbuild.tflite.recurrent import batch_advice, calibration

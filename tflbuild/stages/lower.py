@@ -18,8 +18,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from tflbuild import archive, origin, pyrun
+from tflbuild import archive, pyrun
 from tflbuild.errors import TaskError, one_line
+from tflbuild.evaluation import origin
 from tflbuild.frozen import all_nodes, freeze, has_fake_quant, input_key, output_key
 from tflbuild.sources import FORMATS
 from tflbuild.sources.base import Loaded, Signature, no_signature

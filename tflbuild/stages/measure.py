@@ -5,7 +5,7 @@ Outputs as of `evaluate`: `evaluate.json`, and the file itself as `float.tflite`
 
 from __future__ import annotations
 
-from tflbuild.naming import FUSED, Names, with_root
+from tflbuild.evaluation.naming import FUSED, Names, with_root
 from tflbuild.stages.base import Request
 from tflbuild.stages.evaluate import Places, cut, empty, measure, unsupported
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from tflbuild import evaluation
+from tflbuild.evaluation import runtimes
 from tflbuild.tflite.kinds import FLEX
 from tflbuild.verdict import FAIL, Finding
 
@@ -18,7 +18,7 @@ def model_findings(
 ) -> Iterator[Finding]:
     """What of a model before conversion a runtime cannot take, that has `custom` kernels and
     perhaps the Flex delegate."""
-    return evaluation.findings(measured, runtime, custom_ops=custom, select_ops=select)
+    return runtimes.findings(measured, runtime, custom_ops=custom, select_ops=select)
 
 
 def file_findings(

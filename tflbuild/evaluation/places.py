@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tflbuild.conversion import Lowered, read_graph
+from tflbuild.evaluation.naming import Names, function_name, strip_calls, with_root
 from tflbuild.frozen import called
-from tflbuild.naming import Names, function_name, strip_calls, with_root
 
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 # Nodes that are in no layer.

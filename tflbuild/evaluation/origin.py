@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tflbuild.evaluation.naming import function_name, is_keras3
 from tflbuild.frozen import all_nodes
-from tflbuild.naming import function_name, is_keras3
 
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 _QUIET = frozenset({"Const", "Placeholder", "Identity", "NoOp", "ReadVariableOp"})

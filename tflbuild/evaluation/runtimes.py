@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from tflbuild import remedies
+from tflbuild.evaluation import remedies
 from tflbuild.manifest.model import Target
 from tflbuild.verdict import FAIL, Finding
 

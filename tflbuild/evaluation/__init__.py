@@ -1,0 +1,1 @@
+"""Before conversion: what a model is made of, where that comes from, and what each runtime says."""
