@@ -256,13 +256,16 @@ def lines(
     for name in declared:
         if name in found and found[name]["with"]:
             result.append(f"{name} takes it with {', '.join(found[name]['with'])}")
-    if others := also(found, declared):
-        words = [
-            f"{name} (with {', '.join(found[name]['with'])})" if found[name]["with"] else name
-            for name in others
-        ]
-        result.append(f"you could also ship to: {', '.join(words)}")
-    return result
+    return [*result, *also_lines(found, declared)]
+
+
+def also_lines(found: Mapping[str, Mapping[str, Any]], declared: Collection[str]) -> list[str]:
+    """Where else the model could ship to, and with what: a line, or none."""
+    others = [
+        f"{name} (with {', '.join(found[name]['with'])})" if found[name]["with"] else name
+        for name in also(found, declared)
+    ]
+    return [f"you could also ship to: {', '.join(others)}"] if others else []
 
 
 def _cost(measured: Measured) -> str:

@@ -36,7 +36,8 @@ def _table(name: str, *columns: str) -> Table:
     table.add_column(name, overflow="fold", min_width=12)
     for column in columns:
         right = column in NUMBERS
-        table.add_column(column, justify="right" if right else "left", no_wrap=True)
+        whole = column != "verdict"  # which may name conditions
+        table.add_column(column, justify="right" if right else "left", no_wrap=whole)
     return table
 
 
@@ -54,7 +55,8 @@ def evaluations(outcome: Outcome) -> Table:
             "passed" if verdict.passed else "failed",
         )
         for index, target in enumerate(targets):
-            word = runtimes.of_target(measured, target)["verdict"]
+            told = runtimes.of_target(measured, target)
+            word = " ".join([told["verdict"], ", ".join(told["with"])]).strip()
             shown = numbers if index == 0 else ("",) * len(numbers)
             table.add_row(model if index == 0 else "", target.name, word, *shown)
     return table
@@ -71,9 +73,7 @@ def evaluation_lines(outcome: Outcome) -> list[str]:
         if len(evaluated) > FEW and not stopped:
             continue
         told = runtimes.lines(measured, found, list(found))
-        others = runtimes.also(runtimes.verdicts(measured), [t.runtime for t in targets])
-        if others:
-            told.append(f"you could also ship to: {', '.join(others)}")
+        told += runtimes.also_lines(runtimes.verdicts(measured), [t.runtime for t in targets])
         lines += [f"{model}: {line}" for line in told]
     return lines
 
