@@ -69,6 +69,7 @@ def size(value: int) -> str:
 class Verdict:
     findings: tuple[Finding, ...] = ()
     margins: tuple[Margin, ...] = ()
+    met: tuple[str, ...] = ()  # what else was asked for and holds, in words
 
     @property
     def passed(self) -> bool:
@@ -87,4 +88,5 @@ class Verdict:
             "passed": self.passed,
             "findings": [f.as_json() for f in self.findings],
             "margins": [margin.as_json() for margin in self.margins],
+            "met": list(self.met),
         }

@@ -122,6 +122,8 @@ def _predict(seen: View, step: Step, planned: dict[str, Planned], judge: Judge) 
         reasons += [f"by the gate of {name}: {message}" for message in planned[name].missed]
     if reasons:
         return Planned(step.name, BLOCKED, tuple(reasons))
+    if step.stage == "convert" and (refused := judge.refused(step)):
+        return Planned(step.name, BLOCKED, (refused,))
     try:
         decision = seen.decider.decide(step)
         if step.stage == "release":

@@ -235,6 +235,8 @@ class Runner:
             if step.stage == "runtime":
                 self._runtime(node, step)
                 return
+            if step.stage == "convert" and (refused := self.judge.refused(step)):
+                raise TaskError(refused)
             decision = self.decider.decide(step)
         except TaskError as error:
             self._fail(step.name, str(error))

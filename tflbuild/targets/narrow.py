@@ -43,6 +43,24 @@ def narrowed(measured: Mapping[str, Any], target: Target) -> Iterator[Finding]:
         )
 
 
+def met(measured: Mapping[str, Any], target: Target) -> Iterator[str]:
+    """What the target's own keys ask for beside budgets, and the file has."""
+    if target.min_runtime is not None and not too_new(measured["versions"], target.min_runtime):
+        numbering, oldest = target.min_runtime
+        needs = measured["versions"]["min_runtime"][numbering]
+        yield f"runtime: needs {numbering} {needs or 'any'} of {oldest}"
+    for accelerator in target.accelerators:
+        told = measured["delegates"][accelerator.name]
+        if not judge(told, accelerator):
+            shares = [f"{told['share_ops']:.0%} of the operators"]
+            if told["share_macs"] is not None:
+                shares.append(f"{told['share_macs']:.0%} of the MACs")
+            yield (
+                f"{accelerator.name}: {' and '.join(shares)} in {told['partitions']}"
+                f" {'part' if told['partitions'] == 1 else 'parts'}"
+            )
+
+
 def _finding(check: str, message: str) -> Finding:
     return Finding(FAIL, check, message)
 
