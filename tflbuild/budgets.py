@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 from tflbuild.manifest.model import Budgets
 from tflbuild.tflite.layer_names import shown_layer
-from tflbuild.verdict import FAIL, Finding, Margin, amount, size
+from tflbuild.verdict import FAIL, WARN, Finding, Margin, amount, size
 
 Numbers = Mapping[str, int | None]
 Hints = Mapping[str, str]
@@ -23,6 +23,8 @@ _WORDS = {
     "traffic": "memory traffic of one inference",
     "arena": "the arena",
 }
+# Numbers that grow with the shapes of the inputs.
+_OF_SHAPES = frozenset({"macs", "activations", "io", "traffic", "arena"})
 
 
 def before_conversion(limits: Budgets) -> Budgets:
@@ -59,6 +61,20 @@ def of_file(measured: Mapping[str, Any]) -> Numbers:
     }
 
 
+def open_inputs(measured: Mapping[str, Any]) -> list[str]:
+    """The inputs whose shape is open beyond the batch, of a model or a file: numbers that grow
+    with it count 1 there."""
+    if "interface" in measured:
+        inputs = measured["interface"]["inputs"]
+        return [entry["name"] for entry in inputs if -1 in entry["shape"][1:]]
+    found = (
+        entry["name"]
+        for entry in measured.get("dynamic_inputs", ())
+        if entry["shape"] is None or None in entry["shape"][1:]
+    )
+    return list(dict.fromkeys(found))
+
+
 def hints_of_model(measured: Mapping[str, Any]) -> Hints:
     """Where a number comes from, by the name of its budget."""
     hints = dict(_peak(measured.get("memory", {})))
@@ -91,9 +107,14 @@ def _peak(memory: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def judge(
-    limits: Budgets, numbers: Numbers, origin: str, hints: Hints | None = None
+    limits: Budgets,
+    numbers: Numbers,
+    origin: str,
+    hints: Hints | None = None,
+    opened: Sequence[str] = (),
 ) -> tuple[list[Finding], list[Margin]]:
-    """What is over budget, and the margin of each budget."""
+    """What is over budget, and the margin of each budget. A number that is met because the
+    dimensions of the inputs `opened` count as 1 is a warning."""
     found, margins = [], []
     for entry in fields(limits):
         limit = getattr(limits, entry.name)
@@ -110,6 +131,14 @@ def judge(
             much = f"{over:,} too many" if over < limit else f"{margin.value / limit:.3g} times it"
             hint = f"; {hints[name]}" if hints and name in hints else ""
             text = f"{_WORDS[name]}: {margin.text}, {much} ({said}){hint}"
+        elif opened and name in _OF_SHAPES:
+            more = " and others" if len(opened) > 1 else ""
+            text = (
+                f"{_WORDS[name]}: {margin.text} ({said}) counts open dimensions as 1 (of input"
+                f" {opened[0]!r}{more}): pin the inputs, or the number means nothing"
+            )
+            found.append(Finding(WARN, check, text))
+            continue
         else:
             continue
         found.append(Finding(FAIL, check, text))

@@ -95,9 +95,14 @@ class _Findings:
         self.found.append(Finding(WARN, check, message))
 
     def budgets(
-        self, limits: Budgets, numbers: budgets.Numbers, origin: str, hints: budgets.Hints
+        self,
+        limits: Budgets,
+        numbers: budgets.Numbers,
+        origin: str,
+        hints: budgets.Hints,
+        opened: Sequence[str] = (),
     ) -> None:
-        findings, margins = budgets.judge(limits, numbers, origin, hints)
+        findings, margins = budgets.judge(limits, numbers, origin, hints, opened)
         self.found += findings
         self.margins += margins
 
@@ -117,14 +122,15 @@ def evaluate_gate(
     for warning in dict.fromkeys(warnings):
         found.warn("lowering", warning)
     numbers, hints = budgets.of_model(measured), budgets.hints_of_model(measured)
-    found.budgets(model.evaluate, numbers, "evaluate", hints)
+    opened = budgets.open_inputs(measured)
+    found.budgets(model.evaluate, numbers, "evaluate", hints, opened)
     by_target = {}
     for target in targets:
         own = _Findings()
         own.found.extend(RUNTIMES[target.runtime].judge_evaluation(measured, target))
         # What no optimization changes is judged before the hours that conversion may take.
         limits = budgets.before_conversion(target.budgets)
-        own.budgets(limits, numbers, f"target {target.name}", hints)
+        own.budgets(limits, numbers, f"target {target.name}", hints, opened)
         by_target[target.name] = own.verdict()
     if by_target and not any(verdict.passed for verdict in by_target.values()):
         for name, verdict in sorted(by_target.items()):
@@ -149,9 +155,10 @@ def compat_gate(
     if optimization is not None and target.runtime == micro.NAME:
         found.found.extend(micro.judge_floats(measured, optimization))
     numbers, hints = budgets.of_file(measured), budgets.hints_of_file(measured)
-    found.budgets(target.budgets, numbers, f"target {target.name}", hints)
+    opened = budgets.open_inputs(measured)
+    found.budgets(target.budgets, numbers, f"target {target.name}", hints, opened)
     if model is not None:
-        found.budgets(model.compat, numbers, "compat", hints)
+        found.budgets(model.compat, numbers, "compat", hints, opened)
     if evaluation is not None:
         found.found.extend(evaluation.failures)
     return found.verdict()

@@ -5,7 +5,7 @@ It measures and does not judge; the gates judge.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -114,17 +114,47 @@ def measure(data: bytes, *, runtime: str | None, kernels: Kernels | None = None)
             report[part.key] = part.measure(model, data)
     report |= loading(data, model, kernels or Kernels())
     # The runtime itself is asked which operators XNNPACK takes, once it is known not to crash.
-    report["delegates"] = table.measure(model, data, observe=report["loads"])
+    observe = report["loads"] and report["loaded_at"] is None
+    report["delegates"] = table.measure(model, data, observe=observe)
     return report
 
 
 def loading(data: bytes, model: TfliteModel, kernels: Kernels) -> dict[str, Any]:
     """`loads`, and if not why: `problem` (the runtime refuses it) or `not_loaded` (it was not
-    tried here)."""
-    from tflbuild.loading import load_problem
+    tried here, or not with the shapes that an app sets). `loaded_at`: the shapes of the inputs at
+    which it loads, where those of the file cannot be allocated; else None."""
+    from tflbuild.loading import SIZES, crashes, load_sized, open_inputs
 
     not_loaded = kernels.missing(model)
     if kernels.elsewhere(model):
         not_loaded = f"{kernels.runner(model)} runs it, when it is validated"
-    problem = "" if not_loaded else load_problem(data, model, kernels.delegates(model))
-    return {"loads": not (problem or not_loaded), "problem": problem, "not_loaded": not_loaded}
+    problem, shapes = (
+        ("", None) if not_loaded else load_sized(data, model, kernels.delegates(model))
+    )
+    if problem and open_inputs(model) and not crashes(problem):
+        tried = ", ".join(str(size) for size in (1, *SIZES))
+        not_loaded = (
+            f"its shapes are set by the app, and no size that was tried ({tried}) can be"
+            f" allocated: {problem}"
+        )
+        problem = ""
+    return {
+        "loads": not (problem or not_loaded),
+        "problem": problem,
+        "not_loaded": not_loaded,
+        "loaded_at": None if shapes is None else _named(model, shapes),
+    }
+
+
+def _named(model: TfliteModel, shapes: Mapping[int, Sequence[int]]) -> dict[str, list[int]]:
+    """Shapes by the names of inputs that callers see."""
+    from tflbuild.tflite.signature import interfaces_of
+
+    names = {
+        io.tensor: io.name
+        for interface in interfaces_of(model)
+        if interface.subgraph == 0
+        for io in interface.inputs
+    }
+    tensors = model.subgraphs[0].tensors
+    return {names.get(i, tensors[i].name): list(shape) for i, shape in shapes.items()}

@@ -121,6 +121,13 @@ def test_an_unknown_target(sound: Path, tmp_path: Path) -> None:
     assert "no target 'phone'" in run(str(sound), "--target", "phone", cwd=tmp_path).stderr
 
 
+def test_two_targets(sound: Path) -> None:
+    done = run(str(sound), "--target", "micro", "--target", "litert")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "--target is given 2 times (micro, litert)" in done.stderr
+
+
 def test_several_files_are_one_table(sound: Path, tmp_path: Path) -> None:
     (tmp_path / "crash.tflite").write_bytes(crashing())
     done = run("sound.tflite", "crash.tflite", "none.tflite", cwd=tmp_path)

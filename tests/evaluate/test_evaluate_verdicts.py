@@ -217,12 +217,23 @@ def test_lines_for_people() -> None:
 
     assert lines(measured, verdicts(measured), ["litert"]) == [
         "most of the work is in conv1 75 %, conv2 25 %",
-        "litert cannot take MatrixDeterminant at 'determinant'",
+        "litert cannot take tf.linalg.det (MatrixDeterminant) at 'determinant'",
         "instead of tf.linalg.det: write out the formula for small fixed sizes (2×2: a*d - b*c;"
         " 3×3: Sarrus' rule)",
         "you could also ship to: select-tf-ops (with the Flex delegate for MatrixDeterminant)",
     ]
     assert lines(model(), verdicts(model()), ["litert", "play-services"]) == []
+
+
+def test_lines_tell_the_reason() -> None:
+    swap = row("Transpose", "select", "swap", rank=8)
+    pool = row("MaxPool", "select", "pool", dtypes=["float64"])
+    measured = model(swap, pool)
+
+    assert (
+        "litert cannot take Transpose with 8 dimensions at 'swap', MaxPool of float64 at 'pool'"
+        in lines(measured, verdicts(measured), ["litert"])
+    )
 
 
 def test_facts_without_places_still_give_a_verdict() -> None:

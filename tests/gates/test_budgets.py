@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tflbuild.budgets import judge, open_inputs
+from tflbuild.manifest.model import Budgets
 from tflbuild.verdict import Margin, amount, size
 
 
@@ -38,3 +42,29 @@ def test_three_digits_are_near(value: int) -> None:
     number = float(text.rstrip("KMG").replace(",", "")) * factor
     assert abs(number - value) <= 0.005 * value
     assert size(value).endswith("B")
+
+
+def opened(shape: list[int]) -> dict[str, Any]:
+    return {"interface": {"inputs": [{"name": "image", "shape": shape}]}}
+
+
+def test_a_budget_that_open_dimensions_meet_is_a_warning() -> None:
+    limits = Budgets(max_macs=100, max_arena=100, max_params=100, max_size=10)
+    numbers = {"macs": 50, "arena": 200, "params": 50, "size": 5}
+    names = open_inputs(opened([-1, -1, -1, 3]))
+    found, margins = judge(limits, numbers, "target t", {}, names)
+
+    assert {(f.level, f.check) for f in found} == {("fail", "arena"), ("warn", "macs")}
+    (warning,) = [f.message for f in found if f.level == "warn"]
+    assert warning == (
+        "multiply-accumulates: 50 of 100 (max_macs of target t) counts open dimensions as 1 (of"
+        " input 'image'): pin the inputs, or the number means nothing"
+    )
+    assert len(margins) == 4
+
+
+def test_an_open_batch_is_1() -> None:
+    assert open_inputs(opened([-1, 8, 8, 3])) == []
+    assert open_inputs({"dynamic_inputs": [{"name": "x", "shape": [None, 4]}]}) == []
+    assert open_inputs({"dynamic_inputs": [{"name": "x", "shape": [1, None]}]}) == ["x"]
+    assert open_inputs({"dynamic_inputs": [{"name": "x", "shape": None}]}) == ["x"]

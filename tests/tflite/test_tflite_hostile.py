@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tflite_models as make
 from ai_edge_litert import schema_py_generated as s
@@ -21,7 +22,8 @@ from hostile import SOUND, crashing, labelled, mutated
 from tflbuild.engine.inspect import Inspected
 from tflbuild.errors import TflbuildError
 from tflbuild.gates import compat_gate
-from tflbuild.inspection import PARTS
+from tflbuild.inspection import PARTS, loading
+from tflbuild.kernels import Kernels
 from tflbuild.loading import crashes, load_problem
 from tflbuild.manifest.load import BUILT_IN
 from tflbuild.reporting.inspected import print_inspected
@@ -133,6 +135,46 @@ def test_claimed_memory_is_not_taken(shape: tuple[int, ...]) -> None:
 
 def test_it_is_refused_for_what_it_is_not_for_what_it_claims() -> None:
     assert load_problem(huge((2**20, 2**6)), read_model(huge((2**20, 2**6)))) == ""  # 512 MB
+
+
+def sized(shape: tuple[int, ...], signature: tuple[int, ...], kernel: int = 3) -> bytes:
+    """A convolution without padding, which takes nothing smaller than its kernel."""
+    maker = make.Maker()
+    graph = maker.graph()
+    x = graph.tensor("x", shape, shapeSignature=np.array(signature, "<i4"))
+    w = graph.weight("w", (2, kernel, kernel, 3))
+    b = graph.weight("b", (2,))
+    y = graph.tensor("y", (1, 1, 1, 2), shapeSignature=np.array((1, -1, -1, 2), "<i4"))
+    options = s.Conv2DOptionsT()
+    options.padding, options.strideW, options.strideH = s.Padding.VALID, 1, 1
+    graph.op(make.OP.CONV_2D, [x, w, b], [y], options)
+    graph.io([x], [y])
+    return maker.pack()
+
+
+def asked(data: bytes) -> dict[str, Any]:
+    return loading(data, read_model(data), Kernels())
+
+
+def test_shapes_that_the_app_sets_are_tried() -> None:
+    told = asked(sized((1, 1, 1, 3), (-1, -1, -1, 3)))
+    assert told == {
+        "loads": True, "problem": "", "not_loaded": "", "loaded_at": {"x": [1, 8, 8, 3]},
+    }  # fmt: skip
+    assert asked(sized((1, 1, 1, 3), (1, -1, -1, 3), 40))["loaded_at"] == {"x": [1, 224, 224, 3]}
+    assert asked(sized((1, 9, 9, 3), (1, 9, -1, 3)))["loaded_at"] is None  # as the file has it
+
+
+def test_where_no_size_can_be_allocated_the_app_may_know_one() -> None:
+    told = asked(sized((1, 1, 1, 3), (1, -1, -1, 3), 300))
+    assert (told["loads"], told["problem"], told["loaded_at"]) == (False, "", None)
+    assert told["not_loaded"].startswith(
+        "its shapes are set by the app, and no size that was tried (1, 8, 32, 224) can be allocated"
+    )
+    for signature in ((1, 1, 1, 3), (-1, 1, 1, 3)):  # nothing is open but the batch
+        refused = asked(sized((1, 1, 1, 3), signature))
+        assert refused["problem"]
+        assert not refused["not_loaded"]
 
 
 def zipped(central: bytes = b"", end: bytes = b"") -> bytes:

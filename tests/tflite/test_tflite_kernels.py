@@ -108,7 +108,7 @@ def test_what_compat_says(library: Path) -> None:
     data = scaled(2.0)
     model = read_model(data)
     assert inspection.loading(data, model, kernels(library)) == {
-        "loads": True, "problem": "", "not_loaded": "",
+        "loads": True, "problem": "", "not_loaded": "", "loaded_at": None,
     }  # fmt: skip
     told = inspection.loading(data, model, kernels(None))
     assert told["not_loaded"] == "its custom ops Scale have no kernels here"

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 @click.command("inspect")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--target", metavar="T", help="Judge it for T: a built-in runtime, or a target of the"
-              " manifest. Exit code 1 when it does not fit.")  # fmt: skip
+@click.option("--target", "targets", multiple=True, metavar="T",
+              help="Judge it for T: a built-in runtime, or a target of the manifest. Exit code 1 when it does not fit.")  # fmt: skip
 @click.pass_context
 def command(ctx: click.Context, /, **own: Any) -> int:
     """What .tflite files hold, cost and need; with --target, whether they fit.
@@ -27,7 +27,12 @@ def command(ctx: click.Context, /, **own: Any) -> int:
     from tflbuild.engine.inspect import inspect
 
     common = settings(ctx, own)
-    target = None if own["target"] is None else find_target(common, own["target"])
+    if len(own["targets"]) > 1:
+        raise UsageError(
+            f"--target is given {len(own['targets'])} times ({', '.join(own['targets'])}): files"
+            " are judged for one target at a time"
+        )
+    target = find_target(common, own["targets"][0]) if own["targets"] else None
     found = inspect([common.directory / name for name in own["files"]], target, own["files"])
     if common.json:
         import json

@@ -52,7 +52,7 @@ class Inspected:
 def unsound(measured: dict[str, Any]) -> bool:
     """LiteRT does not load it, and not because it holds operators of others."""
     foreign = measured["ops"]["select"] or measured["ops"]["custom"]
-    return not measured["loads"] and (not foreign or crashes(measured["problem"]))
+    return bool(measured["problem"]) and (not foreign or crashes(measured["problem"]))
 
 
 def inspect(

@@ -237,13 +237,15 @@ def lines(
     result: list[str] = []
     if cost := _cost(measured):
         result.append(cost)
+    # Facts of the rows tell the reason where it is a type or a shape, beside the op's name.
+    said = {(row["op"], where(row)): sentence(row) for row in rows_of(measured)}
     stopped: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for name, own in found.items():
         if own["ops"] and (not declared or name in declared):
             key = tuple((entry["op"], entry["where"]) for entry in own["ops"])
             stopped.setdefault(key, []).append(name)
     for key, names in stopped.items():
-        parts = [op + _at(place) for op, place in _few(key)]
+        parts = [said.get((op, place)) or op + _at(place) for op, place in _few(key)]
         more = f" and {len(key) - SHOWN} more" if len(key) > SHOWN else ""
         result.append(f"{', '.join(names)} cannot take {', '.join(parts)}{more}")
     told: set[str] = set()

@@ -59,7 +59,7 @@ def _reason(one: Inspected) -> str:
         return clean(one.error, 1000)
     if one.verdict is not None and not one.verdict.passed:
         return "; ".join(clean(finding.message, 1000) for finding in one.verdict.failures)
-    return clean(one.measured["problem"], 1000)
+    return clean(one.measured["problem"] or one.measured.get("not_loaded", ""), 1000)
 
 
 def _table(*columns: str, right: Iterable[str] = ()) -> Table:
@@ -139,10 +139,20 @@ def _facts(measured: Mapping[str, Any]) -> Table:
     _row(
         table,
         "LiteRT",
-        "loads it" if measured["loads"] else f"does not load it: {measured['problem']}",
+        _loads(measured),
         limit=1000,
     )
     return table
+
+
+def _loads(measured: Mapping[str, Any]) -> str:
+    if measured["loads"]:
+        shapes = (measured.get("loaded_at") or {}).values()
+        at = ", ".join("×".join(str(size) for size in shape) for shape in shapes)
+        return f"loads it, with its open inputs at {at}" if at else "loads it"
+    if measured["problem"]:
+        return f"does not load it: {measured['problem']}"
+    return f"was not asked: {measured.get('not_loaded', '')}"
 
 
 def _macs(macs: Mapping[str, Any]) -> str:

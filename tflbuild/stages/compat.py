@@ -2,7 +2,8 @@
 
 Outputs: `compat.json`, and with `op_list` (where a runtime is built from the operators of its
 files) `ops.json`. It measures and does not judge. A file whose kernels are not here is not
-loaded: then `loads` is false, `problem` "", and `not_loaded` says what is missing.
+loaded: then `loads` is false, `problem` "", and `not_loaded` says what is missing; so it is where
+inputs are open and no size that was tried can be allocated.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from tflbuild.kernels import Kernels
 from tflbuild.stages.base import Request
 
-VERSION = 5
+VERSION = 6
 MODULES: tuple[str, ...] = ("flatbuffers", "ai_edge_litert", "numpy")
 ZYGOTE = "lite"
 

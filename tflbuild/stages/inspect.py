@@ -13,7 +13,7 @@ from tflbuild.limits import GIB, limit_memory
 from tflbuild.sources.size import LIMIT
 from tflbuild.stages.base import Request
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("flatbuffers", "ai_edge_litert", "numpy")
 ZYGOTE = "lite"
 
