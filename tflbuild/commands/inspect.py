@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 @click.command("inspect")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--target", "targets", multiple=True, metavar="T",
-              help="Judge it for T: a built-in runtime, or a target of the manifest. Exit code 1 when it does not fit.")  # fmt: skip
+              help="Judge it for T: a built-in runtime, or a target of the manifest."
+              " Exit code 1 when it does not fit.")  # fmt: skip
 @click.pass_context
 def command(ctx: click.Context, /, **own: Any) -> int:
     """What .tflite files hold, cost and need; with --target, whether they fit.
