@@ -125,6 +125,8 @@ def _predict(seen: View, step: Step, planned: dict[str, Planned], judge: Judge) 
     if step.stage == "convert" and (refused := judge.refused(step)):
         return Planned(step.name, BLOCKED, (refused,))
     try:
+        if step.stage == "release" and (refused := judge.unvalidated(step)):
+            return Planned(step.name, BLOCKED, (refused,))
         decision = seen.decider.decide(step)
         if step.stage == "release":
             return _release(seen, step, decision)

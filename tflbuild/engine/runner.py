@@ -469,6 +469,8 @@ class Runner:
         if step.model.name in self.mixed:
             changed = self.mixed[step.model.name]
             raise TaskError(f"{changed} changed during this build: build again")
+        if refused := self.judge.unvalidated(step):
+            raise TaskError(f"{step.position_of('targets')}: {refused}")
         try:
             self._ended_here(node, step, self.releaser.release(step))
         except DamagedBlob as error:
