@@ -45,7 +45,7 @@ from tflbuild.errors import TaskError, TflbuildError
 from tflbuild.graph import Graph, environment_step, environments, still_listed
 from tflbuild.step import STAGES, Step
 from tflbuild.store.local import DamagedBlob
-from tflbuild.verdict import Verdict
+from tflbuild.verdict import Verdict, printable
 
 MAX_ATTEMPTS = 3  # of an action whose input files change while it runs
 MAX_PASSES = 8  # over the graph, when blobs turn out to be damaged
@@ -564,7 +564,7 @@ class Runner:
         log: str = "",
         why: tuple[str, ...] = (),
     ) -> None:
-        self._done(TaskDone(task, events.FAILED, seconds, why, reason, log))
+        self._done(TaskDone(task, events.FAILED, seconds, why, printable(reason), log))
         if not self.keep_going:
             self.stopping = True
 
