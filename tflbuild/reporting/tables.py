@@ -8,14 +8,16 @@ from typing import Any
 
 from tflbuild.engine import events
 from tflbuild.engine.build import Outcome
+from tflbuild.errors import one_line
 from tflbuild.evaluation import runtimes
 from tflbuild.manifest.model import Target
-from tflbuild.reporting.layout import Column, Grid, clean, first_few, show, stdout
+from tflbuild.reporting.layout import Column, Grid, first_few, show, stdout
 from tflbuild.step import Artifact
 from tflbuild.verdict import Finding, Margin, Verdict, amount, size
 
 FEW = 5  # models that more than the table is shown of
 FAILURES = 20  # lines below the table
+LONG = 1000  # characters of one
 MICRO = "ops.micro"  # the check of what a microcontroller's kernels lack
 OF_OPS = ("convertible", "ops.select", "ops.custom")  # checks that `runtimes.lines` puts into words
 
@@ -92,7 +94,7 @@ def evaluation_lines(outcome: Outcome) -> list[str]:
         told += runtimes.also_lines(
             runtimes.verdicts(measured), [target.runtime for target in found.targets]
         )
-        lines += [f"{found.model}: {clean(line, 1000)}" for line in told]
+        lines += [f"{found.model}: {one_line(line, LONG)}" for line in told]
     return lines
 
 
@@ -135,13 +137,13 @@ def artifacts(outcome: Outcome) -> Grid:
     budgeted = any(budgets.values())
     grid = Grid(
         Column("artifact"),
-        Column("stage", leaves=6),
+        Column("stage", leaves=5),
         Column("status"),
         Column("time", right=True, leaves=1),
         Column("float → file", right=True, leaves=2),
         Column("SQNR", right=True, leaves=3),
         *([Column("accuracy", leaves=4)] if metrics else []),
-        *([Column("budget", leaves=5)] if budgeted else []),
+        *([Column("budget", leaves=6)] if budgeted else []),
     )
     for artifact in graph.artifacts():
         stages = _stages(outcome, artifact)
@@ -181,7 +183,9 @@ def _failures(outcome: Outcome, until: str) -> Iterator[str]:
             continue
         if bad := _bad(outcome, stages):
             told |= {*bad}
-            yield f"{artifact}: {_reasons(outcome, bad)}"
+            # The name of the artifact ends with that of its target.
+            why = _reasons(outcome, bad).removeprefix(f"target {artifact.target}: ")
+            yield f"{artifact}: {why}"
     for task, ended in result.outcomes.items():
         if ended == events.FAILED and task not in told:
             yield f"{task}: {_reasons(outcome, [task])}"
@@ -197,7 +201,7 @@ def _reasons(outcome: Outcome, tasks: list[str]) -> str:
         found += [finding.message for finding in failures] or [result.reasons.get(task, "failed")]
     every = list(dict.fromkeys(found))
     more = f" (+{len(every) - 1} more)" if len(every) > 1 else ""
-    return clean(every[0], 1000) + more
+    return one_line(every[0], LONG) + more
 
 
 def _stages(outcome: Outcome, artifact: Artifact) -> tuple[str, str, str, str, str]:
