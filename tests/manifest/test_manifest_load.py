@@ -277,7 +277,7 @@ def test_what_runs_select_ops_may_lie_elsewhere(load: Load, tmp_path: Path) -> N
             "{source: {format: tflite, path: models/pipe.tflite}}",
             "is not a regular file or a folder",
         ),
-        ("{source: {format: saved_model, path: models/piped}}", "is not a regular file"),
+        ("{source: {format: saved_model, path: models/piped}}", "no saved_model.pb in the"),
         (
             "{source: {format: keras, path: models/digits.keras}, data: {test: {npz: data/p.npz}}}",
             "'data/p.npz' is not a regular file",

@@ -84,6 +84,8 @@ class Result:
     measured: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)  # bytes of each converted file, by task
+    # Before conversion: model → target → what that target alone says.
+    fits: Mapping[str, Mapping[str, Verdict]] = field(default_factory=dict)
     interrupted: bool = False
 
     def passed(self, task: str) -> bool:
@@ -139,6 +141,7 @@ class Runner:
         self.lost: set[str] = set()  # digests of damaged blobs
         self.postponed: set[str] = set()  # tasks that wait for those
         self.judge = Judge(graph.workspace, decider)
+        self.result.fits = self.judge.evaluations
         self.releaser = Releaser(decider, folders.dist)
         self.used: dict[tuple[str, str], str] = {}  # (model, file) → digest that went into it
         self.mixed: dict[str, str] = {}  # model → a file that two of its tasks saw differently
