@@ -27,7 +27,7 @@ from tflbuild.stages.convert import finish, open_lowered
 if TYPE_CHECKING:
     from tflbuild.tflite.read import TfliteModel
 
-VERSION = 4
+VERSION = 5
 MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "tf"
 
