@@ -173,7 +173,10 @@ def problems(error: Any) -> list[ConverterProblem]:
     return sorted(unique, key=lambda p: (p.op, p.node, p.code))
 
 
-_DIAGNOSTIC = re.compile(r"error: loc\((?P<place>.*?)\): (?P<text>'(?P<op>[a-z_]+\.\w+)' op .*)")
+_DIAGNOSTIC = re.compile(
+    r"(?:error: loc\((?P<place>.*?)\): |(?P<file>[^/\s:]+:\d+:\d+): error: )"
+    r"(?P<text>'(?P<op>[a-z_]+\.\w+)' op .*)"
+)
 _QUOTED = re.compile(r'"([^"]*)"')
 
 
@@ -183,9 +186,9 @@ def diagnostics(text: str) -> list[ConverterProblem]:
     for line in text.splitlines():
         if (match := _DIAGNOSTIC.search(line[:4000])) is None:
             continue
-        names = _QUOTED.findall(match["place"])
+        names = _QUOTED.findall(match["place"] or "")
         scopes = [jax_scope(name) for name in names if "jit(" in name]
-        node = scopes[0] if scopes else of_chain(names)[0]
+        node = scopes[0] if scopes else match["file"] or of_chain(names)[0]
         # Its serialized form is a dialect of its own: vhlo.sort_v1 is stablehlo.sort.
         op = re.sub(r"^vhlo\.(\w+?)(_op)?_v\d+$", r"stablehlo.\1", match["op"])
         found.append(ConverterProblem("unspecified", op, node, first_line(match["text"])))

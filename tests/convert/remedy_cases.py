@@ -47,6 +47,8 @@ IMAGE = floats(1, 8, 8, 3, low=0.0)
 WAVE = floats(1, 16)
 IDS = np.array([3, 1, 0, 2, 1, 3], np.int32)
 COMPLEX = (floats(1, 8) + 1j * floats(1, 8, seed=1)).astype(np.complex64)
+KEYS = np.array([2, 0, 1, 2], np.int64)
+VALUES = np.array([0.5, 1.5, 2.5], np.float32)
 WORDS = np.array([b"Some words", b"go here"])
 
 
@@ -101,6 +103,15 @@ def digamma(x: Any) -> Any:
     steps = sum((1.0 / (x + float(k)) for k in range(6)), tf.zeros_like(x))
     z = x + 6.0
     return tf.math.log(z) - 0.5 / z - 1.0 / (12.0 * z * z) + 1.0 / (120.0 * z**4.0) - steps
+
+
+def looked_up(x: Any) -> Any:
+    table = raw.HashTableV2(key_dtype=tf.int64, value_dtype=tf.float32)
+    filled = raw.LookupTableImportV2(
+        table_handle=table, keys=tf.range(3, dtype=tf.int64), values=tf.constant(VALUES)
+    )
+    with tf.control_dependencies([filled] if filled is not None else []):
+        return raw.LookupTableFindV2(table_handle=table, keys=x, default_value=-1.0)
 
 
 def dft(n: int) -> tuple[Any, Any]:
@@ -595,6 +606,8 @@ CASES: Sequence[Case] = (
         [WORDS],
         lambda x: tf.io.parse_example(x, {"a": tf.io.FixedLenFeature([1], tf.float32)})["a"],
     ),
+    Case("HashTableV2", [KEYS], looked_up, lambda x: tf.gather(VALUES, x)),
+    Case("LookupTableFindV2", [KEYS], looked_up, lambda x: tf.gather(VALUES, x)),
     Case("DecodeRaw", [WORDS], lambda x: tf.io.decode_raw(x, tf.float32)),
     # what is for debugging or training
     Case("CheckNumericsV2", [X], lambda x: raw.CheckNumericsV2(tensor=x, message="m"), lambda x: x),

@@ -167,14 +167,14 @@ def test_places_in_a_sentence(known: dict[str, str], place: str) -> None:
 
 
 def test_what_no_runtime_takes() -> None:
-    sort = row("stablehlo.sort", "not convertible", "ranking/sort")
+    sort = row("stablehlo.other", "not convertible", "ranking/sort")
     loop = row("tf.Enter", "not convertible", code="control-flow-v1", node="", dtypes=[])
     other = row("", "not convertible", node="", dtypes=[], message="it has no shape")
     (finding,) = findings(model(sort, loop, other), "litert")
 
     assert finding.check == "convertible"
     assert finding.message.startswith(
-        "the converter does not take stablehlo.sort at 'ranking/sort'; tf.Enter: loops and branches"
+        "the converter does not take stablehlo.other at 'ranking/sort'; tf.Enter: loops and branches"
         " of TensorFlow 1"
     )
     assert finding.message.endswith("; the model (it has no shape)")

@@ -287,7 +287,8 @@ def test_a_missed_budget_says_where_it_goes() -> None:
     own = target(budgets=Budgets(max_arena=100, max_size=900))
     size, arena = gates.compat_gate(measured, own, None).failures
     assert arena.message == (
-        "the arena: 300 B of 100 B, 3 times it (max_arena of target t); most of it at CONV_2D 'conv'"
+        "the arena: 300 B of 100 B, 3 times it (max_arena of target t);"
+        " most of it at CONV_2D 'conv'"
     )
     assert size.message.endswith("(max_size of target t); weights are 400 B of it")
     model = replace(MODEL, evaluate=Budgets(max_macs=4000))

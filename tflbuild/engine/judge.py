@@ -114,6 +114,14 @@ class Judge:
             " out of the targets"
         )
 
+    def unvalidated(self, step: Step) -> str:
+        """Why a file that was not run cannot be released for its target; "" when it can. Targets
+        share a validation, and each says for itself whether it takes a file without."""
+        assert step.target is not None
+        validation = next(task for task in step.gates if task.startswith("validate:"))
+        told = self._told(validation, "validate.json")
+        return gates.unvalidated(told.get("unvalidated", ""), self.workspace.targets[step.target])
+
     def _told(self, task: str, output: str) -> Any:
         """What a producer wrote for people: the route, the reason, warnings."""
         outputs = self.decider.rows[task].outputs

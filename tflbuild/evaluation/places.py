@@ -49,6 +49,25 @@ def names_of(lowered: Lowered, noted: Mapping[str, Any]) -> Names:
     return with_root(names, ops)
 
 
+def attributes(lowered: Lowered, op: str, name: str) -> list[bytes]:
+    """An attribute of bytes, of every node of an op in a lowered form."""
+    if lowered.frozen:
+        graphs = [read_graph(lowered.path)]
+    else:
+        from tensorflow.core.protobuf import saved_model_pb2
+
+        saved = saved_model_pb2.SavedModel()
+        saved.ParseFromString((lowered.path / "saved_model.pb").read_bytes())
+        graphs = [meta.graph_def for meta in saved.meta_graphs]
+    return [
+        bytes(node.attr[name].s)
+        for graph in graphs
+        for nodes in (graph.node, *(f.node_def for f in graph.library.function))
+        for node in nodes
+        if node.op == op
+    ]
+
+
 def _reached(graph: Any, signatures: Sequence[Any]) -> Iterator[tuple[Any, str]]:
     """The functions that signatures run, each with the innermost name of the user's around it."""
     library = {f.signature.name: f for f in graph.library.function}

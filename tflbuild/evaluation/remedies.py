@@ -114,12 +114,12 @@ PopulationCount = tf.raw_ops.PopulationCount
 # spectra and complex numbers
 FFT = tf.signal.fft
     for a fixed length, tf.matmul of the real and imaginary parts with constant cosines and
-    sines; of real input, tf.signal.rfft (builtin)
+    sines; of real input whose length is a power of two, tf.signal.rfft (builtin)
 IFFT = tf.signal.ifft
     for a fixed length, tf.matmul of the real and imaginary parts with constant cosines and
     sines
 FFT2D = tf.signal.fft2d
-    of real input, tf.signal.rfft2d (builtin)
+    of real input whose sizes are powers of two, tf.signal.rfft2d (builtin)
 IRFFT = tf.signal.irfft
     for a fixed length, tf.matmul of the real and imaginary parts with constant cosines and
     sines
@@ -248,6 +248,10 @@ ParseExampleV2 = tf.io.parse_example
     parse in the app: give the model the features as inputs
 DecodeRaw = tf.io.decode_raw
     decode in the app: give the model the numbers
+HashTableV2 = tf.lookup.StaticHashTable
+    of dense integer keys, tf.gather from a constant of the values; else look up in the app
+LookupTableFindV2 = tf.lookup.StaticHashTable.lookup
+    of dense integer keys, tf.gather from a constant of the values; else look up in the app
 # what is for debugging or training
 CheckNumericsV2 = tf.debugging.enable_check_numerics
     remove it from the model that ships
@@ -261,6 +265,49 @@ CTCGreedyDecoder = tf.nn.ctc_greedy_decoder
     end the model before it and decode in the app
 CTCBeamSearchDecoder = tf.nn.ctc_beam_search_decoder
     end the model before it and decode in the app
+"""
+
+
+# The same for functions of JAX: what TensorFlow's converter does not read of StableHLO. `lapack_…`
+# is a call of that routine (tests/convert/test_convert_jax_remedies.py).
+_JAX_TABLE = """
+chlo.erf = jax.scipy.special.erf
+    1 - jax.scipy.special.erfc(x), which converts
+chlo.top_k = jax.lax.top_k
+    the largest: jnp.max and jnp.argmax; of more, mask what was taken with jnp.where and repeat
+chlo.sinh = jnp.sinh
+    (jnp.exp(x) - jnp.exp(-x)) / 2
+chlo.cosh = jnp.cosh
+    (jnp.exp(x) + jnp.exp(-x)) / 2
+chlo.asinh = jnp.arcsinh
+    jnp.sign(x) * jnp.log(jnp.abs(x) + jnp.sqrt(x*x + 1))
+chlo.acosh = jnp.arccosh
+    jnp.log(x + jnp.sqrt(x*x - 1))
+chlo.atanh = jnp.arctanh
+    0.5 * jnp.log((1 + x) / (1 - x))
+chlo.asin = jnp.arcsin
+    jnp.arctan2(x, jnp.sqrt(1 - x*x))
+chlo.acos = jnp.arccos
+    jnp.arctan2(jnp.sqrt(1 - x*x), x)
+stablehlo.fft = jnp.fft.fft
+    for a fixed length, products with constant cosines and sines; of real input whose length is a
+    power of two, jnp.fft.rfft (builtin)
+stablehlo.sort = jnp.sort
+    of short axes, count for each value the smaller ones (all pairs compared) and place it by
+    jax.nn.one_hot; else sort in the app
+lapack_potrf = jnp.linalg.cholesky
+    write out its rows for small fixed sizes (jnp.sqrt, products and divisions)
+lapack_getrf = jnp.linalg.inv, solve or det
+    write out the formula for small fixed sizes (2×2: a*d - b*c); of a constant matrix, store the
+    inverse
+lapack_trsm = jax.scipy.linalg.solve_triangular
+    write out the substitution row by row for small fixed sizes
+lapack_geqrf = jnp.linalg.qr
+    compute it in the app, and make its result an input
+lapack_gesdd = jnp.linalg.svd
+    compute it in the app, and make its result an input
+lapack_syevd = jnp.linalg.eigh
+    compute it in the app, and make its result an input
 """
 
 
@@ -278,6 +325,8 @@ def _read(table: str) -> dict[str, Remedy]:
 
 
 REMEDIES: Mapping[str, Remedy] = _read(_TABLE)
+JAX_REMEDIES: Mapping[str, Remedy] = _read(_JAX_TABLE)
+_ALL = {**REMEDIES, **JAX_REMEDIES}
 
 # Ops that are builtins in float32 (proven by the same test), so that another type is the reason.
 BUILTIN_IN_FLOAT32_NAMES = """
@@ -322,7 +371,7 @@ def shape_problem(row: Mapping[str, Any]) -> bool:
 
 def call_of(op: str) -> str:
     """How people write an op, "" where that is not known."""
-    return REMEDIES[op].call if op in REMEDIES else ""
+    return _ALL[op].call if op in _ALL else ""
 
 
 def remedy(row: Mapping[str, Any]) -> str:
@@ -330,6 +379,6 @@ def remedy(row: Mapping[str, Any]) -> str:
     if wrong := type_problem(row["op"], row["dtypes"]):
         exact = "" if "float" in wrong else " (exact up to 2^24)"
         return f"a builtin takes float32, not {wrong}: tf.cast to tf.float32 before it{exact}"
-    if row["op"] in REMEDIES:
-        return REMEDIES[row["op"]].text
+    if row["op"] in _ALL:
+        return _ALL[row["op"]].text
     return _CODES.get(row["code"], "")

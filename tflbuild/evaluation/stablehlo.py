@@ -20,6 +20,11 @@ OP = "XlaCallModule"
 MOST = 1 << 28  # bytes of a module that are looked at: constants stand in it too
 SCOPES = 3  # that are named of one operation
 
+# Said where no name tells which operation it is.
+UNKNOWN = (
+    "TensorFlow cannot read a function of JAX in it, and its names do not tell why: convert parts"
+    " of it to find which"
+)
 # Operations of CHLO that JAX wraps in a composite, which TensorFlow 2.21 has no reader for.
 _COMPOSITE = b"composite_v2"
 _NAME = re.compile(rb"(?<=\0)(chlo\.\w{1,60}|lapack_\w{1,60}|jit\([^\0]{1,400})(?=\0)")
@@ -56,7 +61,8 @@ def unread(module: bytes) -> list[Unread]:
     found: dict[str, tuple[str, ...]] = {}
     for name in names:
         if name.startswith("chlo.") and not name.endswith(".impl") and _COMPOSITE in module:
-            found[name] = (name.removeprefix("chlo."),)
+            own = name.removeprefix("chlo.")
+            found[name] = (own, f"arc{own[1:]}")  # chlo.acosh is jnp.arccosh
         elif match := _LAPACK.fullmatch(name):
             routine = match["routine"]
             found[f"lapack_{routine}"] = _CALLERS.get(routine, ())

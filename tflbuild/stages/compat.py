@@ -11,7 +11,7 @@ from __future__ import annotations
 from tflbuild.kernels import Kernels
 from tflbuild.stages.base import Request
 
-VERSION = 6
+VERSION = 7
 MODULES: tuple[str, ...] = ("flatbuffers", "ai_edge_litert", "numpy")
 ZYGOTE = "lite"
 

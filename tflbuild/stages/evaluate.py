@@ -27,7 +27,7 @@ from tflbuild.stages.convert import finish, open_lowered
 if TYPE_CHECKING:
     from tflbuild.tflite.read import TfliteModel
 
-VERSION = 4
+VERSION = 6
 MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "tf"
 
@@ -40,6 +40,8 @@ def run(request: Request) -> None:
 
     lowered = open_lowered(request)
     raw, found = probe(lowered)
+    if raw is not None and (told := unread_modules(lowered, raw)):
+        raw, found = None, told
     if raw is None and lowered.frozen:
         raise ConversionFailed(describe(found, ""))  # the SavedModel route may still do it
     names = names_of(lowered, noted(request))
@@ -125,6 +127,26 @@ def probe(
     return None, found or [ConverterProblem("unspecified", "", "", first_line(text))]
 
 
+def unread_modules(lowered: Lowered, raw: bytes) -> list[ConverterProblem]:
+    """Why functions of JAX stayed whole in the converter's file: nothing runs the op that stands
+    for them there, though it looks like a custom op. Empty where there is none."""
+    import tensorflow as tf
+
+    from tflbuild.evaluation import stablehlo
+    from tflbuild.evaluation.places import attributes
+    from tflbuild.tflite.read import read_model
+
+    if all(op.name != stablehlo.OP for graph in read_model(raw).subgraphs for op in graph.ops):
+        return []
+    modules = attributes(lowered, stablehlo.OP, "module")
+    said = f"TensorFlow {tf.__version__} cannot read it in StableHLO"
+    found = [
+        ConverterProblem("unspecified", unread.op, unread.scope, said)
+        for unread in dict.fromkeys(u for module in modules for u in stablehlo.unread(module))
+    ]
+    return found or [ConverterProblem("unspecified", "", "", stablehlo.UNKNOWN)]
+
+
 class Places:
     """Where each operator of the converter's file comes from, by the tensors that it writes.
 
@@ -145,8 +167,9 @@ class Places:
 def measure(data: bytes, model: TfliteModel, place_of: Places) -> dict[str, Any]:
     """Ops by class, data sizes (bytes), MACs, memory traffic, parameters, types, shapes, control
     flow and state of a float file, and the layers that cost most."""
+    from tflbuild.delegates import table
     from tflbuild.micro import check
-    from tflbuild.tflite import cost, layers, memory
+    from tflbuild.tflite import cost, layers, memory, versions
 
     def name_of(subgraph: int, op: int) -> str:
         return place_of(subgraph, op).name
@@ -186,6 +209,8 @@ def measure(data: bytes, model: TfliteModel, place_of: Places) -> dict[str, Any]
         "dynamic": {"count": count, "first": dynamic},
         "subgraphs": len(model.subgraphs),
         "memory": memory.describe(model),
+        "versions": versions.describe(model),
+        "delegates": table.measure(model, data),
         "layers": rows,
         "layers_left_out": more,
         "micro": check.problems(model, before_conversion=True),
