@@ -65,8 +65,17 @@ def open_inputs(measured: Mapping[str, Any]) -> list[str]:
     """The inputs whose shape is open beyond the batch, of a model or a file: numbers that grow
     with it count 1 there."""
     if "interface" in measured:
-        inputs = measured["interface"]["inputs"]
-        return [entry["name"] for entry in inputs if -1 in entry["shape"][1:]]
+        interface = measured["interface"]
+        names = {
+            tensor: name
+            for signature in interface.get("signatures", {}).values()
+            for name, tensor in signature["inputs"].items()
+        }
+        return [
+            names.get(entry["name"], entry["name"])
+            for entry in interface["inputs"]
+            if -1 in entry["shape"][1:]
+        ]
     found = (
         entry["name"]
         for entry in measured.get("dynamic_inputs", ())

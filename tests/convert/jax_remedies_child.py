@@ -1,4 +1,4 @@
-"""What the converter makes of every case of `jax_remedy_cases.py`: `jax_remedies_child.py OUT.json`.
+"""What the converter makes of the cases of `jax_remedy_cases.py`: `jax_remedies_child.py OUT.json`.
 
 OUT gets a list of {op, bad, good, error}: what stops each function ([] for nothing), and the
 largest difference of the numbers that the good file gives, run by LiteRT, from those of JAX.

@@ -87,6 +87,17 @@ def sorting():
             return jax.numpy.sort(x)
 
     return model
+
+def unread():
+    import jax
+
+    def model(x):
+        with jax.named_scope("norm"):
+            x = jax.numpy.linalg.inv(x)
+        with jax.named_scope("act"):
+            return jax.scipy.special.erf(x)
+
+    return model
 """
 PLACES = {
     "keras3": {("MatrixDeterminant", "select", "determinant"), ("Betainc", "custom", "beta_head")},
@@ -102,6 +113,11 @@ PLACES = {
     "loop": {("MatrixDeterminant", "select", "while/turn in model()")},
     "pool64": {("MaxPool", "select", "pooling in model()")},
     "sorting": {("stablehlo.sort", "not convertible", "ranking/sort")},
+    "unread": {
+        ("chlo.erf", "not convertible", "act/erf"),
+        ("lapack_getrf", "not convertible", "norm/inv"),
+        ("lapack_trsm", "not convertible", "norm/inv"),
+    },
 }
 SAVED = {"digits_exported": "saved_model", "keras2_refused.h5": "keras", "lstm": "saved_model"}
 
@@ -114,7 +130,7 @@ def evaluated(models: Path, pool: ZygotePool, tmp_path_factory: pytest.TempPathF
     text = "version: 1\ndefaults:\n  optimizations: {float32: {}}\n"
     text += "  data: {test: {random: {samples: 4}}}\nmodels:\n"
     for name in PLACES:
-        form = "jax" if name == "sorting" else "concrete_function"
+        form = "jax" if name in ("sorting", "unread") else "concrete_function"
         text += f"  {name}:\n    source: {{format: {form}, python: 'nets:{name}'}}\n"
         if form == "jax":
             text += "    inputs: {x: {shape: [3, 3], dtype: float32}}\n"
@@ -183,7 +199,12 @@ def test_litert_says_what_stops_the_model_and_what_would_take_it(evaluated: Buil
     assert "MaxPool of float64 at 'pooling'" in pool
     assert "tf.cast to tf.float32" in pool
     (jax,) = [f.message for f in result.gates["evaluate:sorting"].failures]
-    assert "stablehlo.sort at 'ranking/sort'" in jax
+    assert "jnp.sort (stablehlo.sort) at 'ranking/sort': of short axes" in jax
+    (unread,) = [f.message for f in result.gates["evaluate:unread"].failures]
+    assert "jax.scipy.special.erf (chlo.erf) at 'act/erf': 1 - jax.scipy.special.erfc(x)" in unread
+    facts = measured(evaluated, "unread")
+    assert runtimes.also(runtimes.verdicts(facts), ["litert"]) == []
+    assert facts["ops"]["custom"] == {}
 
 
 def test_a_plain_model_could_ship_elsewhere(evaluated: Built) -> None:

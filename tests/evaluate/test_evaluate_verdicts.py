@@ -174,8 +174,8 @@ def test_what_no_runtime_takes() -> None:
 
     assert finding.check == "convertible"
     assert finding.message.startswith(
-        "the converter does not take stablehlo.other at 'ranking/sort'; tf.Enter: loops and branches"
-        " of TensorFlow 1"
+        "the converter does not take stablehlo.other at 'ranking/sort'; tf.Enter: loops and"
+        " branches of TensorFlow 1"
     )
     assert finding.message.endswith("; the model (it has no shape)")
     assert verdict(model(sort), "litert")["verdict"] == "not convertible"

@@ -40,8 +40,8 @@ def run(request: Request) -> None:
 
     lowered = open_lowered(request)
     raw, found = probe(lowered)
-    if raw is not None and (told := unread_modules(lowered, raw)):
-        raw, found = None, told
+    if raw is not None and (unread := unread_modules(lowered, raw)):
+        raw, found = None, unread
     if raw is None and lowered.frozen:
         raise ConversionFailed(describe(found, ""))  # the SavedModel route may still do it
     names = names_of(lowered, noted(request))
