@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from tflbuild import cli
+from tflbuild.engine.build import Options
+from tflbuild.errors import UsageError
 
 MANIFEST = """
 version: 1
@@ -283,3 +285,27 @@ def test_graph_of_one_artifact_holds_what_it_needs_alone(
     tasks = [task["task"] for task in json.loads(capsys.readouterr().out)["tasks"]]
     assert len(tasks) == 7
     assert not any("float32" in task for task in tasks)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "goes_on"),
+    [
+        (("evaluate",), True),  # its table is the result, of all models
+        (("evaluate", "-k"), True),
+        (("build",), False),
+        (("build", "-k"), True),
+        (("validate",), False),
+    ],
+)
+def test_what_goes_on_after_a_failure(
+    arguments: tuple[str, ...], goes_on: bool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    def build(manifest: Path, options: Options, listener: object) -> object:
+        found.append(options.keep_going)
+        raise UsageError("enough")
+
+    monkeypatch.setattr("tflbuild.engine.build.build", build)
+    assert run(*arguments) == 2
+    assert found == [goes_on]

@@ -86,8 +86,9 @@ def evaluation_lines(outcome: Outcome) -> list[str]:
         }
         told = runtimes.lines(measured, said, list(said))
         for target in found.targets:
-            failures = found.fits[target.name].failures
-            rest = dict.fromkeys(f.message for f in failures if f.check not in OF_OPS)
+            judged = found.fits[target.name]
+            told_of = (*judged.failures, *judged.warnings)
+            rest = dict.fromkeys(f.message for f in told_of if f.check not in OF_OPS)
             told += [f"{target.name}: {m}" for m in first_few(iter(rest), runtimes.SHOWN)]
         own = [f for f in found.verdict.failures if f.check.startswith("evaluate.")]
         told += [f"its gate does not pass: {finding.message}" for finding in own]
