@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
 from tflbuild.manifest.model import Budgets
-from tflbuild.verdict import FAIL, Finding, Margin
+from tflbuild.tflite.layer_names import shown_layer
+from tflbuild.verdict import FAIL, Finding, Margin, amount, size
 
 Numbers = Mapping[str, int | None]
+Hints = Mapping[str, str]
 
 _WORDS = {
     "size": "the file",
@@ -57,7 +59,40 @@ def of_file(measured: Mapping[str, Any]) -> Numbers:
     }
 
 
-def judge(limits: Budgets, numbers: Numbers, origin: str) -> tuple[list[Finding], list[Margin]]:
+def hints_of_model(measured: Mapping[str, Any]) -> Hints:
+    """Where a number comes from, by the name of its budget."""
+    hints = dict(_peak(measured.get("memory", {})))
+    named = [layer for layer in measured.get("layers", ()) if layer["name"]]
+    for name, key in (("macs", "macs"), ("params", "params"), ("traffic", "traffic_bytes")):
+        if top := max(named, key=lambda layer: layer.get(key) or 0, default=None):
+            if top.get(key):
+                hints[name] = f"most of it in {top['name']}: {amount(top[key])}"
+    return hints
+
+
+def hints_of_file(measured: Mapping[str, Any]) -> Hints:
+    hints = dict(_peak(measured.get("memory", {})))
+    hints["size"] = f"weights are {size(measured['sizes']['weights_bytes'])} of it"
+    if ran := measured.get("micro", {}).get("run"):
+        if ran["tail_bytes"] is not None:
+            hints["arena"] = (
+                f"tensors {size(ran['head_bytes'])}, what lives as long as the interpreter"
+                f" {size(ran['tail_bytes'])}; {hints.get('arena', '')}".removesuffix("; ")
+            )
+    return hints
+
+
+def _peak(memory: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if peak := memory.get("peak"):
+        layer = shown_layer(peak["layer"])
+        where = f"most of it at {peak['name']}" + (f" '{layer}'" if layer else "")
+        yield "activations", where
+        yield "arena", where
+
+
+def judge(
+    limits: Budgets, numbers: Numbers, origin: str, hints: Hints | None = None
+) -> tuple[list[Finding], list[Margin]]:
     """What is over budget, and the margin of each budget."""
     found, margins = [], []
     for entry in fields(limits):
@@ -68,21 +103,14 @@ def judge(limits: Budgets, numbers: Numbers, origin: str) -> tuple[list[Finding]
         margin = Margin(name, numbers.get(name), limit, origin)
         margins.append(margin)
         check = f"evaluate.{entry.name}" if origin == "evaluate" else name
+        said = f"{entry.name} of {origin}"
         if margin.value is None:
-            found.append(
-                Finding(
-                    FAIL,
-                    check,
-                    f"{_WORDS[name]}: the number is not known, and {entry.name} of {origin} asks"
-                    " for it",
-                )
-            )
+            text = f"{_WORDS[name]}: the number is not known, and {said} asks for it"
         elif (over := margin.value - limit) > 0:
-            found.append(
-                Finding(
-                    FAIL,
-                    check,
-                    f"{_WORDS[name]}: {margin.text}, {over:,} too many ({entry.name} of {origin})",
-                )
-            )
+            much = f"{over:,} too many" if over < limit else f"{margin.value / limit:.3g} times it"
+            hint = f"; {hints[name]}" if hints and name in hints else ""
+            text = f"{_WORDS[name]}: {margin.text}, {much} ({said}){hint}"
+        else:
+            continue
+        found.append(Finding(FAIL, check, text))
     return found, margins

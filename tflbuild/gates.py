@@ -19,7 +19,7 @@ from tflbuild.manifest.model import (
     Target,
 )
 from tflbuild.targets import RUNTIMES, micro
-from tflbuild.targets.narrow import narrowed
+from tflbuild.targets.narrow import lasting, met, narrowed
 from tflbuild.verdict import FAIL, WARN, Finding, Margin, Verdict
 
 # Default parity limits, version 1 (DESIGN section 3): tripwires measured on six real models.
@@ -86,6 +86,7 @@ def _entry_row(entry: Mapping[str, Any]) -> str:
 class _Findings:
     found: list[Finding] = field(default_factory=list)
     margins: list[Margin] = field(default_factory=list)
+    met: list[str] = field(default_factory=list)
 
     def fail(self, check: str, message: str) -> None:
         self.found.append(Finding(FAIL, check, message))
@@ -93,13 +94,15 @@ class _Findings:
     def warn(self, check: str, message: str) -> None:
         self.found.append(Finding(WARN, check, message))
 
-    def budgets(self, limits: Budgets, numbers: budgets.Numbers, origin: str) -> None:
-        findings, margins = budgets.judge(limits, numbers, origin)
+    def budgets(
+        self, limits: Budgets, numbers: budgets.Numbers, origin: str, hints: budgets.Hints
+    ) -> None:
+        findings, margins = budgets.judge(limits, numbers, origin, hints)
         self.found += findings
         self.margins += margins
 
     def verdict(self) -> Verdict:
-        return Verdict(tuple(self.found), tuple(self.margins))
+        return Verdict(tuple(dict.fromkeys(self.found)), tuple(self.margins), tuple(self.met))
 
 
 def evaluate_gate(
@@ -113,14 +116,16 @@ def evaluate_gate(
     found = _Findings()
     for warning in dict.fromkeys(warnings):
         found.warn("lowering", warning)
-    found.budgets(model.evaluate, budgets.of_model(measured), "evaluate")
+    numbers, hints = budgets.of_model(measured), budgets.hints_of_model(measured)
+    found.budgets(model.evaluate, numbers, "evaluate", hints)
     by_target = {}
     for target in targets:
         own = _Findings()
         own.found.extend(RUNTIMES[target.runtime].judge_evaluation(measured, target))
+        own.found.extend(lasting(measured, target))
         # What no optimization changes is judged before the hours that conversion may take.
-        own.budgets(budgets.before_conversion(target.budgets), budgets.of_model(measured),
-                    f"target {target.name}")  # fmt: skip
+        limits = budgets.before_conversion(target.budgets)
+        own.budgets(limits, numbers, f"target {target.name}", hints)
         by_target[target.name] = own.verdict()
     if by_target and not any(verdict.passed for verdict in by_target.values()):
         for name, verdict in sorted(by_target.items()):
@@ -141,12 +146,13 @@ def compat_gate(
     found = _Findings()
     found.found.extend(RUNTIMES[target.runtime].judge_file(measured, target))
     found.found.extend(narrowed(measured, target))
+    found.met.extend(met(measured, target))
     if optimization is not None and target.runtime == micro.NAME:
         found.found.extend(micro.judge_floats(measured, optimization))
-    numbers = budgets.of_file(measured)
-    found.budgets(target.budgets, numbers, f"target {target.name}")
+    numbers, hints = budgets.of_file(measured), budgets.hints_of_file(measured)
+    found.budgets(target.budgets, numbers, f"target {target.name}", hints)
     if model is not None:
-        found.budgets(model.compat, numbers, "compat")
+        found.budgets(model.compat, numbers, "compat", hints)
     if evaluation is not None:
         found.found.extend(evaluation.failures)
     return found.verdict()
@@ -190,22 +196,26 @@ def validate_gate(
 
 
 def _unvalidated(found: _Findings, why: str, targets: Sequence[Target]) -> None:
-    """A warning where all targets take a file that was not run, else what can be done."""
-    strict = [target for target in targets if not target.unvalidated]
-    if not strict:
+    """A warning, since a target may take a file that was not run, or a failure where none does."""
+    if any(target.unvalidated for target in targets):
         found.warn("unvalidated", f"not validated: {why}")
-        return
-    first = strict[0]
+    elif targets:
+        found.fail("unvalidated", unvalidated(why, targets[0]))
+
+
+def unvalidated(why: str, target: Target) -> str:
+    """What can be done about a file that nothing here could run; "" where a target takes it so."""
+    if target.unvalidated or not why:
+        return ""
     ways = ["`library` (with `register` for each op)"]
     if "select" in why:
         ways = [
             "`flex_library` (a shared library with the Flex delegate)",
             "`validator` (a Python with TensorFlow 2.4 to 2.19)",
         ]
-    found.fail(
-        "unvalidated",
-        f"not validated: {why}; give target {first.name} {' or '.join(ways)}, or release it as it"
-        " is: `unvalidated: allow`",
+    return (
+        f"not validated: {why}; give target {target.name} {' or '.join(ways)}, or release it as it"
+        " is: `unvalidated: allow`"
     )
 
 

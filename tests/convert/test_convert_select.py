@@ -130,7 +130,7 @@ def test_each_target_says_what_stops_it(built: BuildResult) -> None:
     lite = " ".join(message for message in told if message.startswith("target litert"))
     assert "MatrixDeterminant" in lite
     assert "Betainc" in lite
-    assert "tail/Betainc" in lite
+    assert "(Betainc) at 'tail'" in lite
 
 
 def test_another_version_there_runs_again(place: WorkspaceFolder, built: BuildResult) -> None:

@@ -110,7 +110,9 @@ def test_size_is_judged_against_the_target(fake: Fake) -> None:
     ]  # fmt: skip
     assert not (fake.root / "dist/t").exists()
     message = result.gates["compat:b:int8@t"].failures[0].message
-    assert message == "the file: 300 KB of 1,000 B, 299,000 too many (max_size of target t)"
+    assert message == (
+        "the file: 300 KB of 1,000 B, 300 times it (max_size of target t); weights are 10 B of it"
+    )
 
 
 # failures of tasks

@@ -39,7 +39,9 @@ FILE: dict[str, Any] = {
 }  # fmt: skip
 
 
-RUN: dict[str, Any] = {"problem": None, "unmeasured": None, "outputs": []}
+RUN: dict[str, Any] = {
+    "problem": None, "unmeasured": None, "outputs": [], "head_bytes": 60, "tail_bytes": 40,
+}  # fmt: skip
 MICRO: dict[str, Any] = {"problems": [], "run": RUN, "estimated": False, "arena_bytes": 100}
 
 
@@ -279,6 +281,22 @@ def test_a_budget_shows_its_margin() -> None:
         assert verdict.as_json()["margins"][0]["left"] == limit - 412_300
 
 
+def test_a_missed_budget_says_where_it_goes() -> None:
+    peak = {"name": "CONV_2D", "layer": "conv;bias"}
+    measured = {**FILE, "memory": {"peak_bytes": 64, "arena_bytes": 300, "peak": peak}}
+    own = target(budgets=Budgets(max_arena=100, max_size=900))
+    size, arena = gates.compat_gate(measured, own, None).failures
+    assert arena.message == (
+        "the arena: 300 B of 100 B, 3 times it (max_arena of target t);"
+        " most of it at CONV_2D 'conv'"
+    )
+    assert size.message.endswith("(max_size of target t); weights are 400 B of it")
+    model = replace(MODEL, evaluate=Budgets(max_macs=4000))
+    layers = [{"name": "head", "macs": 100, "params": 9}, {"name": "conv", "macs": 4900}]
+    verdict, _ = gates.evaluate_gate({**EVALUATED, "layers": layers}, model, [LITERT])
+    assert verdict.failures[0].message.endswith("; most of it in conv: 4,900")
+
+
 def test_a_model_has_budgets_for_all_its_files() -> None:
     model = replace(MODEL, compat=Budgets(max_size=999))
     verdict = gates.compat_gate(FILE, LITERT, None, model, Optimization("o"))
@@ -320,8 +338,10 @@ def test_float_operators_of_int8_on_micro(
         ({}, [], []),
         ({"problems": [{"op": "RFFT2D", "layer": "y", "why": "no kernel", "remedy": ""}],
           "run": None}, ["micro.kernels"], []),
-        ({"problems": [{"op": "X", "layer": "", "why": "", "remedy": ""}] * 7, "run": None},
-         ["micro.kernels"] * 6, []),
+        ({"problems": [{"op": f"X{i}", "layer": "", "why": "", "remedy": ""} for i in range(7)],
+          "run": None}, ["micro.kernels"] * 6, []),
+        ({"problems": [{"op": "X", "layer": "", "why": "", "remedy": ""}] * 2, "run": None},
+         ["micro.kernels"], []),
         ({"run": None}, [], ["micro.run"]),
         ({"run": {**RUN, "problem": "ended by SIGSEGV"}}, ["micro.run"], []),
         ({"run": {**RUN, "unmeasured": "for an Ethos-U"}}, [], ["micro.run"]),
@@ -343,7 +363,7 @@ def test_float_operators_of_int8_on_micro(
 def test_what_tflite_micro_says(
     micro: dict[str, Any], failed: list[str], warned: list[str]
 ) -> None:
-    measured = {**FILE, "micro": {**MICRO, **micro}}
+    measured = {**FILE, "micro": {**MICRO, **micro}, "memory": {"peak": None}}
     verdict = gates.compat_gate(measured, target(runtime="micro"), None)
     assert [f.check for f in verdict.failures] == failed
     assert [f.check for f in verdict.warnings] == warned
@@ -356,10 +376,14 @@ def test_what_tflite_micro_says(
 def test_the_oldest_runtime(limit: tuple[str, str], passes: bool) -> None:
     need = {"op": "CONV_2D", "version": 5, "since": "2.4.0", "count": 1, "why": "int4 weights",
             "first": {"subgraph": 0, "op": 0, "layer": "conv"}}  # fmt: skip
-    measured = {**FILE, "versions": {"needs": [need], "unknown": []}}
+    measured = {**FILE, "versions": {
+        "needs": [need], "unknown": [], "min_runtime": {"tensorflow": "2.4.0", "litert": "1.0.0"},
+    }}  # fmt: skip
     verdict = gates.compat_gate(measured, target(min_runtime=limit), None)
     assert verdict.passed is passes
-    if not passes:
+    if passes:
+        assert verdict.met[0].startswith(f"runtime: needs {limit[0]} ")
+    else:
         assert "CONV_2D version 5 at 'conv'" in verdict.failures[0].message
 
 

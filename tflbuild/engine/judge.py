@@ -24,6 +24,9 @@ MEASUREMENTS = {
 }
 
 
+SHOWN = 3  # reasons that one line names
+
+
 @dataclass(frozen=True)
 class Judgement:
     verdict: Verdict
@@ -92,6 +95,33 @@ class Judge:
         text = json.dumps(report, indent=1, sort_keys=True) + "\n"
         return Judgement(verdict, measured, text.encode())
 
+    def refused(self, step: Step) -> str:
+        """Why a conversion would serve no target, since none of its targets takes the model; ""
+        when one does."""
+        told = self.evaluations.get(step.model.name, {})
+        verdicts = [(target, told[target.name]) for target in sharing(self.workspace, step)]
+        if not verdicts or any(verdict.passed for _, verdict in verdicts):
+            return ""
+        reasons = [
+            f"target {target.name}: {finding.message}"
+            for target, verdict in verdicts
+            for finding in verdict.failures
+        ]
+        more = f" (and {len(reasons) - SHOWN} more)" if len(reasons) > SHOWN else ""
+        names = ", ".join(target.name for target, _ in verdicts)
+        return (
+            f"{step.position_of('targets')}: {'; '.join(reasons[:SHOWN])}{more}; or take {names}"
+            " out of the targets"
+        )
+
+    def unvalidated(self, step: Step) -> str:
+        """Why a file that was not run cannot be released for its target; "" when it can. Targets
+        share a validation, and each says for itself whether it takes a file without."""
+        assert step.target is not None
+        validation = next(task for task in step.gates if task.startswith("validate:"))
+        told = self._told(validation, "validate.json")
+        return gates.unvalidated(told.get("unvalidated", ""), self.workspace.targets[step.target])
+
     def _told(self, task: str, output: str) -> Any:
         """What a producer wrote for people: the route, the reason, warnings."""
         outputs = self.decider.rows[task].outputs
@@ -99,7 +129,7 @@ class Judge:
 
 
 def sharing(workspace: Workspace, step: Step) -> Sequence[Target]:
-    """The targets whose file a step validates."""
+    """The targets that a step converts or validates for."""
     assert step.optimization is not None
     for group in groups(workspace, step.optimization):
         if step.name.endswith(f":{step.optimization.name}{group.suffix}"):

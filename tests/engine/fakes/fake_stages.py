@@ -102,7 +102,9 @@ MEASURED = {
     "params": 10, "macs": {"total": 100}, "dynamic": {"io": [], "inner": False},
     "sizes": {"weights_bytes": 10, "input_bytes": 4, "output_bytes": 4},
     "memory": {"peak_bytes": 8, "arena_bytes": 16}, "traffic_bytes": 18,
-    "loads": True, "problem": "",
+    "loads": True, "problem": "", "micro": {"problems": [], "run": {
+        "problem": None, "unmeasured": None, "outputs": [], "head_bytes": 8, "tail_bytes": 8,
+    }},
 }  # fmt: skip
 
 
