@@ -199,7 +199,8 @@ def _reasons(outcome: Outcome, tasks: list[str]) -> str:
     for task in tasks:
         failures: list[Finding] = result.verdicts.get(task, Verdict()).failures
         found += [finding.message for finding in failures] or [result.reasons.get(task, "failed")]
-    every = list(dict.fromkeys(found))
+    # A model's finding may be its file's too, with more words.
+    every = [m for m in dict.fromkeys(found) if not any(o != m and o.startswith(m) for o in found)]
     more = f" (+{len(every) - 1} more)" if len(every) > 1 else ""
     return one_line(every[0], LONG) + more
 
