@@ -75,7 +75,8 @@ def reason(built: BuildResult, task: str) -> str:
 
 def test_released(place: WorkspaceFolder, built: BuildResult) -> None:
     assert sorted(built.released) == [
-        "det:allowed@allowed", "det:half@python", "det:run@python",
+        "det:allowed@allowed", "det:half@python", "det:mixed@allowed", "det:run@python",
+        "det:two@allowed",
         "plain:float32@strict", "plain:int16@strict", "plain:int8@strict",
     ]  # fmt: skip
     model = read_model(place.dist()["allowed/det-allowed.tflite"])

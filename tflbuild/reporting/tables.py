@@ -79,7 +79,11 @@ def evaluation_lines(outcome: Outcome) -> list[str]:
             continue
         measured = found.measured
         said = {
-            target.name: runtimes.of_target(measured, target)
+            target.name: {
+                **(own := runtimes.of_target(measured, target)),
+                # What would be taken with something, were it not for what the target asks itself.
+                "with": own["with"] if found.fits[target.name].passed else [],
+            }
             for target in found.targets
             # No other op would help: its finding says what is wrong with the one that is there.
             if not any(finding.check == MICRO for finding in found.fits[target.name].failures)
