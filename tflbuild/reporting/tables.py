@@ -80,9 +80,9 @@ def evaluation_lines(outcome: Outcome) -> list[str]:
         measured = found.measured
         said = {
             target.name: {
-                **(own := runtimes.of_target(measured, target)),
+                **(its := runtimes.of_target(measured, target)),
                 # What would be taken with something, were it not for what the target asks itself.
-                "with": own["with"] if found.fits[target.name].passed else [],
+                "with": its["with"] if found.fits[target.name].passed else [],
             }
             for target in found.targets
             # No other op would help: its finding says what is wrong with the one that is there.
