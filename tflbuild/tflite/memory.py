@@ -306,7 +306,7 @@ def _live_sums(found: Iterable[Interval], positions: Iterable[int]) -> dict[int,
 def describe(model: TfliteModel, alignment: int = TFLITE_ALIGNMENT) -> dict[str, Any]:
     """Memory as JSON-able numbers, all in bytes; of several entries (see `entries`) the one with
     the largest peak: `signature` is its key. `arena_bytes` and `persistent_bytes` are the largest
-    of all entries, even of another one.
+    of all entries, even of another one; `arena_signature` is the key of that with this arena.
 
     `peak_bytes`: the largest sum of tensors that live at one operator; `arena_bytes`: what the
     offset plan needs (None: too much to plan); `persistent_bytes`: variable tensors and unpacked
@@ -319,13 +319,16 @@ def describe(model: TfliteModel, alignment: int = TFLITE_ALIGNMENT) -> dict[str,
     plans = _plans(model, keys, alignment)
     subgraph = max(plans, key=lambda index: plans[index].peak)
     found, graph = plans[subgraph], model.subgraphs[subgraph]
-    arenas = [each.arena for each in plans.values() if each.arena is not None]
+    arenas = {index: each.arena for index, each in plans.items() if each.arena is not None}
+    known = len(arenas) == len(plans)
+    largest = max(arenas, key=lambda index: arenas[index]) if known else subgraph
     inputs, outputs = io_sizes(graph)
     return {
         "subgraph": subgraph,
         "signature": keys[subgraph],
         "peak_bytes": found.peak,
-        "arena_bytes": max(arenas) if len(arenas) == len(plans) else None,
+        "arena_bytes": arenas[largest] if known else None,
+        "arena_signature": keys[largest],
         "persistent_bytes": max(each.persistent for each in plans.values()),
         "alignment": alignment,
         "weights_bytes": data_sizes(model).weights_bytes,
