@@ -27,6 +27,5 @@ def measure(model: TfliteModel, data: bytes, *, observe: bool = False) -> dict[s
     """
     seen = {"xnnpack": observed(data, model)} if observe else {}
     return {
-        name: of_file(model, delegate, data, seen.get(name))
-        for name, delegate in DELEGATES.items()
+        name: of_file(model, delegate, data, seen.get(name)) for name, delegate in DELEGATES.items()
     }
