@@ -32,7 +32,8 @@ EVALUATED: dict[str, Any] = {
 }  # fmt: skip
 FILE: dict[str, Any] = {
     "size": 1000, "ops": {"builtin": {"ADD": 1}, "select": {}, "custom": {}}, "problem": "",
-    "params": 100, "macs": {"total": 5000}, "float_ops": {"ADD": 1}, "dtypes": ["float32"],
+    "params": 100, "macs": {"total": 5000}, "float_ops": {"ADD": 1},
+    "dtypes": {"float32": {"kind": "computed", "op": "ADD", "layer": "sum"}},
     "sizes": {"weights_bytes": 400, "input_bytes": 40, "output_bytes": 8},
     "dynamic": {"io": [], "inner": False},
     "memory": {"peak_bytes": 64, "arena_bytes": 128}, "traffic_bytes": 500,
@@ -256,7 +257,7 @@ def test_a_model_that_no_target_takes_stops() -> None:
         ({}, target(static_shapes=True), None),
         ({"dynamic": {"io": [], "inner": True}}, target(static_shapes=True), "static_shapes"),
         (
-            {"dynamic": {"io": [{"name": "x", "shape": [-1]}], "inner": False}},
+            {"dynamic": {"io": [{"signature": "", "name": "x", "shape": [-1]}], "inner": False}},
             target(static_shapes=True),
             "static_shapes",
         ),
@@ -295,6 +296,66 @@ def test_a_missed_budget_says_where_it_goes() -> None:
     layers = [{"name": "head", "macs": 100, "params": 9}, {"name": "conv", "macs": 4900}]
     verdict, _ = gates.evaluate_gate({**EVALUATED, "layers": layers}, model, [LITERT])
     assert verdict.failures[0].message.endswith("; most of it in conv: 4,900")
+
+
+def test_a_missed_budget_names_its_signature() -> None:
+    peak = {"name": "CONV_2D", "layer": "conv"}
+    measured = {
+        **FILE, "macs": {"total": 5000, "signature": "b"}, "traffic_signature": "a",
+        "sizes": {**FILE["sizes"], "signature": "c"},
+        "memory": {"peak_bytes": 64, "signature": "d", "arena_bytes": 128, "arena_signature": "e",
+                   "peak": peak},
+    }  # fmt: skip
+    limits = Budgets(max_macs=9, max_traffic=9, max_io=9, max_activations=9, max_arena=9)
+    verdict = gates.compat_gate(measured, target(budgets=limits), None)
+    tails = {f.check: f.message.split("; ", 1)[1] for f in verdict.failures}
+    assert tails == {
+        "macs": "in signature 'b'",
+        "traffic": "in signature 'a'",
+        "io": "in signature 'c'",
+        "activations": "in signature 'd'; most of it at CONV_2D 'conv'",
+        "arena": "in signature 'e'",  # the peak is elsewhere
+    }
+    layers = [{"name": "conv", "macs": 4900}]  # of whichever signature
+    measured = {**EVALUATED, "layers": layers, "macs_signature": "b"}
+    verdict, _ = gates.evaluate_gate(
+        measured, replace(MODEL, evaluate=Budgets(max_macs=9)), [LITERT]
+    )
+    assert verdict.failures[0].message.endswith("; in signature 'b'")
+
+
+TYPES = [
+    ("int64", "computed", "ARG_MAX", ("int32",), "cast it in the model (output_type=tf.int32)"),
+    ("int64", "computed", "ADD", ("int32",), "cast it in the model (tf.cast(…, tf.int32))"),
+    ("int32", "computed", "SHAPE", ("int8",), "pin the shape with `inputs`"),
+    ("float32", "input", "", ("int8",), "quantize: int8 with io: int8"),
+    ("float32", "computed", "SIN", ("int16",), "quantize: int16x8"),
+    ("float32", "computed", "SIN", ("int32",), "add float32 to dtypes, or an integer type"),
+    ("float16", "weights", "CONV_2D", ("float32",), "the optimization stores weights so"),
+    ("int8", "weights", "CONV_2D", ("float32",), "leave out the quantization"),
+    ("string", "input", "", ("float32",), "compute this part outside the model"),
+]
+
+
+@pytest.mark.parametrize(("dtype", "kind", "op", "allowed", "remedy"), TYPES)
+def test_a_type_that_a_target_lacks(
+    dtype: str, kind: str, op: str, allowed: tuple[str, ...], remedy: str
+) -> None:
+    types = {dtype: {"kind": kind, "op": op, "layer": "here;fused"}}
+    verdict = gates.compat_gate({**FILE, "dtypes": types}, target(dtypes=allowed), None)
+    (failure,) = verdict.failures
+    where, said = failure.message.split(": ", 1)
+    begins = {"input": "input 'here' is", "computed": f"{op} 'here' gives",
+              "weights": f"weights of {op} 'here' are"}[kind]  # fmt: skip
+    assert where == f"{begins} {dtype}, and dtypes of target t allows {', '.join(allowed)}"
+    assert said.startswith(remedy)
+
+
+def test_a_dynamic_input_names_its_signature() -> None:
+    io = [{"signature": "b", "name": "x", "shape": [-1]}]
+    measured = {**FILE, "dynamic": {"io": io, "inner": False}}
+    (failure,) = gates.compat_gate(measured, target(static_shapes=True), None).failures
+    assert "shapes of x (signature 'b') are known only" in failure.message
 
 
 def test_a_model_has_budgets_for_all_its_files() -> None:
