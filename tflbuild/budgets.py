@@ -88,11 +88,16 @@ def hints_of_model(measured: Mapping[str, Any]) -> Hints:
     """Where a number comes from, by the name of its budget."""
     hints = dict(_peak(measured.get("memory", {})))
     named = [layer for layer in measured.get("layers", ()) if layer["name"]]
+    worst = {
+        name: measured.get(f"{name}_signature", "") for name in ("macs", "io", "traffic")
+    } | _signatures_of_memory(measured)
     for name, key in (("macs", "macs"), ("params", "params"), ("traffic", "traffic_bytes")):
+        if worst.get(name):
+            continue  # layers are of all signatures: the dearest may be in another one
         if top := max(named, key=lambda layer: layer.get(key) or 0, default=None):
             if top.get(key):
                 hints[name] = f"most of it in {top['name']}: {amount(top[key])}"
-    return hints
+    return _with_signatures(hints, worst)
 
 
 def hints_of_file(measured: Mapping[str, Any]) -> Hints:
@@ -104,6 +109,28 @@ def hints_of_file(measured: Mapping[str, Any]) -> Hints:
                 f"tensors {size(ran['head_bytes'])}, what lives as long as the interpreter"
                 f" {size(ran['tail_bytes'])}; {hints.get('arena', '')}".removesuffix("; ")
             )
+    worst = {
+        "macs": measured["macs"].get("signature", ""),
+        "io": measured["sizes"].get("signature", ""),
+        "traffic": measured.get("traffic_signature", ""),
+        **_signatures_of_memory(measured),
+    }
+    return _with_signatures(hints, worst)
+
+
+def _signatures_of_memory(measured: Mapping[str, Any]) -> dict[str, str]:
+    memory = measured.get("memory", {})
+    found = {"activations": memory.get("signature", "")}
+    if "arena_bytes" not in measured.get("micro", {}):  # tflite-micro runs the main one alone
+        found["arena"] = memory.get("arena_signature", "")
+    return found
+
+
+def _with_signatures(hints: dict[str, str], worst: Mapping[str, str]) -> Hints:
+    """Hints that name the signature which a number is of, where a file has several."""
+    for name, key in worst.items():
+        if key:
+            hints[name] = "; ".join(filter(None, (f"in signature '{key}'", hints.get(name))))
     return hints
 
 
@@ -112,7 +139,9 @@ def _peak(memory: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         layer = shown_layer(peak["layer"])
         where = f"most of it at {peak['name']}" + (f" '{layer}'" if layer else "")
         yield "activations", where
-        yield "arena", where
+        # The arena may be largest in another signature than the peak.
+        if memory.get("signature") == memory.get("arena_signature"):
+            yield "arena", where
 
 
 def judge(
@@ -137,7 +166,9 @@ def judge(
         if margin.value is None:
             text = f"{_WORDS[name]}: the number is not known, and {said} asks for it"
         elif (over := margin.value - limit) > 0:
-            much = f"{over:,} too many" if over < limit else f"{margin.value / limit:.3g} times it"
+            times = margin.value / limit
+            far = f"{times:,.0f}" if times >= 10 else f"{times:.2g}"
+            much = f"{over:,} too many" if over < limit else f"{far} times it"
             hint = f"; {hints[name]}" if hints and name in hints else ""
             text = f"{_WORDS[name]}: {margin.text}, {much} ({said}){hint}"
         elif opened and name in _OF_SHAPES:

@@ -61,6 +61,12 @@ def _traffic(model: TfliteModel, data: bytes) -> int:
     return layers.costs(model).traffic
 
 
+def _traffic_signature(model: TfliteModel, data: bytes) -> str:
+    from tflbuild.tflite import layers
+
+    return layers.costs(model).signature
+
+
 def _micro(model: TfliteModel, data: bytes) -> dict[str, Any]:
     """`problems`: what its kernels do not take; `estimate`, and `run`, what tflite-micro itself
     says (null without the extra `micro`); `arena_bytes`: what an application must reserve, by the
@@ -85,6 +91,7 @@ PARTS: tuple[Part, ...] = (
     Part("versions", _versions),
     Part("memory", _memory),
     Part("traffic_bytes", _traffic),
+    Part("traffic_signature", _traffic_signature),
     Part("micro", _micro, ("micro",)),
 )
 

@@ -32,7 +32,8 @@ EVALUATED: dict[str, Any] = {
 }  # fmt: skip
 FILE: dict[str, Any] = {
     "size": 1000, "ops": {"builtin": {"ADD": 1}, "select": {}, "custom": {}}, "problem": "",
-    "params": 100, "macs": {"total": 5000}, "float_ops": {"ADD": 1}, "dtypes": ["float32"],
+    "params": 100, "macs": {"total": 5000}, "float_ops": {"ADD": 1},
+    "dtypes": {"float32": {"kind": "computed", "op": "ADD", "layer": "sum"}},
     "sizes": {"weights_bytes": 400, "input_bytes": 40, "output_bytes": 8},
     "dynamic": {"io": [], "inner": False},
     "memory": {"peak_bytes": 64, "arena_bytes": 128}, "traffic_bytes": 500,
@@ -256,7 +257,7 @@ def test_a_model_that_no_target_takes_stops() -> None:
         ({}, target(static_shapes=True), None),
         ({"dynamic": {"io": [], "inner": True}}, target(static_shapes=True), "static_shapes"),
         (
-            {"dynamic": {"io": [{"name": "x", "shape": [-1]}], "inner": False}},
+            {"dynamic": {"io": [{"signature": "", "name": "x", "shape": [-1]}], "inner": False}},
             target(static_shapes=True),
             "static_shapes",
         ),
@@ -297,6 +298,66 @@ def test_a_missed_budget_says_where_it_goes() -> None:
     assert verdict.failures[0].message.endswith("; most of it in conv: 4,900")
 
 
+def test_a_missed_budget_names_its_signature() -> None:
+    peak = {"name": "CONV_2D", "layer": "conv"}
+    measured = {
+        **FILE, "macs": {"total": 5000, "signature": "b"}, "traffic_signature": "a",
+        "sizes": {**FILE["sizes"], "signature": "c"},
+        "memory": {"peak_bytes": 64, "signature": "d", "arena_bytes": 128, "arena_signature": "e",
+                   "peak": peak},
+    }  # fmt: skip
+    limits = Budgets(max_macs=9, max_traffic=9, max_io=9, max_activations=9, max_arena=9)
+    verdict = gates.compat_gate(measured, target(budgets=limits), None)
+    tails = {f.check: f.message.split("; ", 1)[1] for f in verdict.failures}
+    assert tails == {
+        "macs": "in signature 'b'",
+        "traffic": "in signature 'a'",
+        "io": "in signature 'c'",
+        "activations": "in signature 'd'; most of it at CONV_2D 'conv'",
+        "arena": "in signature 'e'",  # the peak is elsewhere
+    }
+    layers = [{"name": "conv", "macs": 4900}]  # of whichever signature
+    measured = {**EVALUATED, "layers": layers, "macs_signature": "b"}
+    verdict, _ = gates.evaluate_gate(
+        measured, replace(MODEL, evaluate=Budgets(max_macs=9)), [LITERT]
+    )
+    assert verdict.failures[0].message.endswith("; in signature 'b'")
+
+
+TYPES = [
+    ("int64", "computed", "ARG_MAX", ("int32",), "cast it in the model (output_type=tf.int32)"),
+    ("int64", "computed", "ADD", ("int32",), "cast it in the model (tf.cast(…, tf.int32))"),
+    ("int32", "computed", "SHAPE", ("int8",), "pin the shape with `inputs`"),
+    ("float32", "input", "", ("int8",), "quantize: int8 with io: int8"),
+    ("float32", "computed", "SIN", ("int16",), "quantize: int16x8"),
+    ("float32", "computed", "SIN", ("int32",), "add float32 to dtypes, or an integer type"),
+    ("float16", "weights", "CONV_2D", ("float32",), "the optimization stores weights so"),
+    ("int8", "weights", "CONV_2D", ("float32",), "leave out the quantization"),
+    ("string", "input", "", ("float32",), "compute this part outside the model"),
+]
+
+
+@pytest.mark.parametrize(("dtype", "kind", "op", "allowed", "remedy"), TYPES)
+def test_a_type_that_a_target_lacks(
+    dtype: str, kind: str, op: str, allowed: tuple[str, ...], remedy: str
+) -> None:
+    types = {dtype: {"kind": kind, "op": op, "layer": "here;fused"}}
+    verdict = gates.compat_gate({**FILE, "dtypes": types}, target(dtypes=allowed), None)
+    (failure,) = verdict.failures
+    where, said = failure.message.split(": ", 1)
+    begins = {"input": "input 'here' is", "computed": f"{op} 'here' gives",
+              "weights": f"weights of {op} 'here' are"}[kind]  # fmt: skip
+    assert where == f"{begins} {dtype}, and dtypes of target t allows {', '.join(allowed)}"
+    assert said.startswith(remedy)
+
+
+def test_a_dynamic_input_names_its_signature() -> None:
+    io = [{"signature": "b", "name": "x", "shape": [-1]}]
+    measured = {**FILE, "dynamic": {"io": io, "inner": False}}
+    (failure,) = gates.compat_gate(measured, target(static_shapes=True), None).failures
+    assert "shapes of x (signature 'b') are known only" in failure.message
+
+
 def test_a_model_has_budgets_for_all_its_files() -> None:
     model = replace(MODEL, compat=Budgets(max_size=999))
     verdict = gates.compat_gate(FILE, LITERT, None, model, Optimization("o"))
@@ -309,6 +370,55 @@ def test_what_no_optimization_changes_is_judged_before_conversion() -> None:
     verdict, by_target = gates.evaluate_gate(EVALUATED, MODEL, [small, LITERT])
     assert verdict.passed  # the other target takes it
     assert [f.check for f in by_target["t"].failures] == ["macs"]
+
+
+TAKEN: dict[str, Any] = {
+    "ops": 1, "delegated": 1, "share_ops": 1.0, "share_macs": 1.0, "partitions": 1, "breaks": [],
+    "by_default": {"share_ops": 1.0, "share_macs": 1.0}, "pieces": [], "blocked": None,
+    "pinned": None, "observed": False, "note": "", "signature": "",
+}  # fmt: skip
+KNOWN: dict[str, Any] = {
+    **EVALUATED, "ops": {"builtin": {"GELU": 1}, "select": {}, "custom": {}}, "dynamic_inputs": [],
+    "delegates": {"gpu": {**TAKEN, "blocked": "an open batch"}, "xnnpack": TAKEN},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("facts", "own", "check"),
+    [
+        ({}, {}, None),
+        ({}, {"static_shapes": True}, None),
+        ({"dynamic_inputs": [{"name": "x", "shape": [None]}]}, {"static_shapes": True},
+         "static_shapes"),
+        ({}, {"deny_ops": ("GELU",)}, "deny_ops"),
+        ({}, {"allow_ops": ("ADD",)}, "allow_ops"),
+        ({}, {"min_runtime": ("tensorflow", "2.4")}, "min_runtime"),
+        ({}, {"min_runtime": ("tensorflow", "2.14")}, None),
+        ({}, {"accelerators": (Accelerator("xnnpack"),)}, None),
+        ({}, {"accelerators": (Accelerator("gpu"),)}, "accelerator.gpu"),
+    ],
+)  # fmt: skip
+def test_what_a_target_asks_is_judged_before_conversion(
+    facts: dict[str, Any], own: dict[str, Any], check: str | None
+) -> None:
+    """What no optimization changes: a person learns it before the conversion."""
+    _, by_target = gates.evaluate_gate({**KNOWN, **facts}, MODEL, [target(**own)])
+    assert [f.check for f in by_target["t"].failures] == ([check] if check else [])
+
+
+def test_a_file_that_nothing_ran() -> None:
+    """Targets share a validation; each says for itself whether it takes a file without."""
+    lax = target(runtime="select-tf-ops", unvalidated=True)
+    strict = replace(lax, name="s", unvalidated=False)
+    measured = {**validated(), "unvalidated": "its select TF ops FlexDet need the Flex delegate"}
+    for targets, passes in (((lax,), True), ((lax, strict), True), ((strict,), False)):
+        optimization = Optimization("o")
+        verdict = gates.validate_gate(measured, MODEL, optimization, targets=targets)
+        assert verdict.passed is passes
+        assert any(f.message.startswith("not validated: ") for f in verdict.findings)
+    assert gates.unvalidated(measured["unvalidated"], lax) == ""
+    assert gates.unvalidated("", strict) == ""
+    assert "give target s `flex_library`" in gates.unvalidated(measured["unvalidated"], strict)
 
 
 @pytest.mark.parametrize(

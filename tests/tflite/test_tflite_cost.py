@@ -160,7 +160,7 @@ def test_dynamic() -> None:
     model = read_model(maker.pack())
     assert macs(model).dynamic
     found = dynamic_shapes(model)
-    assert found.io == (("x", (-1, 4)), ("z", (-1, 3)))
+    assert found.io == (("", "x", (-1, 4)), ("", "z", (-1, 3)))
     assert not found.inner
     maker.model.subgraphs[0].tensors[y].shapeSignature = np.array([-1, -1], "<i4")
     assert dynamic_shapes(read_model(maker.pack())).inner

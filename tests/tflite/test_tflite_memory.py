@@ -115,8 +115,10 @@ def test_where_the_peak_is() -> None:
     found = describe(read_model(maker.pack()))
     assert found == {
         "subgraph": 0,
+        "signature": "",
         "peak_bytes": 32 + 128 + 32,
         "arena_bytes": 64 + 128 + 32 - 64 + 64,
+        "arena_signature": "",
         "persistent_bytes": 0,
         "alignment": 64,
         "weights_bytes": 400,

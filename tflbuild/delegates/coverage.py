@@ -12,7 +12,7 @@ from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from tflbuild.tflite.cost import compute_rule
-from tflbuild.tflite.read import InvalidModel, Op, Subgraph, TfliteModel
+from tflbuild.tflite.read import InvalidModel, Op, Subgraph, TfliteModel, entries
 
 from .base import Delegate, Scene
 
@@ -30,9 +30,12 @@ def coverage(
     *,
     data: bytes | None = None,
     seen: Mapping[str, Any] | None = None,
+    signature: str = "",
+    costs: Costs | None = None,
 ) -> dict[str, Any]:
     """What a delegate takes of a subgraph, as JSON.
 
+    `signature`: the key of the entry that this is, as it was given.
     `ops`, `delegated`: operators; `share_ops`, `share_macs`: from 0 to 1, the second None for a
     model without MACs. `partitions`: how many pieces the graph falls into; `pieces` lists the
     largest of them by operators; `by_default` has the shares of those that the delegate takes in
@@ -48,26 +51,63 @@ def coverage(
         data: the file. Without it, rules about the values of constants count as kept.
         seen: what `observed` gave of the same file, for subgraph 0. It is the truth, also where it
             contradicts the rules; `observed` in the result says whether it was there.
+        signature: key of the entry, "" for the only one.
+        costs: what is known already of subgraphs that operators run, of the same three.
     """
     scene = Scene(model, model.subgraphs[subgraph], data)
+    costs = costs or Costs(scene, delegate)
     why = list(delegate.refusals(scene))
     if seen is not None:
         left = frozenset(seen["left"])
         why = [(reason or _UNKNOWN) if at in left else "" for at, reason in enumerate(why)]
     block = delegate.blocked(scene)
-    report = _report(scene, delegate, [block[1]] * len(why) if block else why)
+    report = _report(scene, delegate, [block[1]] * len(why) if block else why, costs)
     if block:
         index, reason = block
         report["blocked"] = reason
         report["breaks"] = [_blocking(scene, index, reason)]
         if _pinnable(scene):
-            report["pinned"] = _brief(_report(scene, delegate, why))
+            report["pinned"] = _brief(_report(scene, delegate, why, costs))
     if seen is not None:
         report["partitions"] = seen["partitions"]
-    return {**report, "observed": seen is not None, "note": delegate.NOTE}
+    return {
+        "signature": signature,
+        **report,
+        "observed": seen is not None,
+        "note": delegate.NOTE,
+    }
 
 
-def _report(scene: Scene, delegate: Delegate, why: list[str]) -> dict[str, Any]:
+def of_file(
+    model: TfliteModel, delegate: Delegate, data: bytes, seen: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The coverage of the worst entry (see `tflite.model.entries`): of which the delegate takes
+    the least of the MACs, then of the operators, then in the most partitions. `others`: that of
+    all other entries, worst first; a limit may be missed by one of them alone.
+
+    Args:
+        model: what `read_model` gave.
+        delegate: one of `DELEGATES`.
+        data: the file.
+        seen: what `observed` gave; of other entries than the main subgraph nobody can ask.
+    """
+    costs = Costs(Scene(model, model.subgraphs[0], data), delegate)
+    found = []
+    for key, subgraph in entries(model):
+        known = seen if subgraph == 0 else None
+        found.append(
+            coverage(model, delegate, subgraph, data=data, seen=known, signature=key, costs=costs)
+        )
+    worst, *others = sorted(found, key=_goodness)
+    return {**worst, "others": others}
+
+
+def _goodness(found: Mapping[str, Any]) -> tuple[float, float, int]:
+    share = found["share_macs"]
+    return 1.0 if share is None else share, found["share_ops"], -found["partitions"]
+
+
+def _report(scene: Scene, delegate: Delegate, why: list[str], costs: Costs) -> dict[str, Any]:
     graph = scene.graph
     flags = [not reason for reason in why]
     direct = delegate.direct(scene)
@@ -76,7 +116,7 @@ def _report(scene: Scene, delegate: Delegate, why: list[str]) -> dict[str, Any]:
     first = partitions(graph, flags)[0] if direct else taken
     for at in unreached:
         why[at] = why[at] or _UNREACHED
-    total, inside = _Costs(scene, delegate).of(graph, why)
+    total, inside = costs.of(graph, why)
     pieces, chosen = _sizes(graph, taken), _sizes(graph, first)
     ops, delegated = len(graph.ops), sum(piece[0] for piece in pieces)
     kept = chosen[: delegate.PARTITIONS] if delegate.PARTITIONS is not None else chosen
@@ -188,8 +228,9 @@ def _side_effect(graph: Subgraph, op: Op) -> bool:
     return op.name in _SIDE_EFFECTS or any(tensor.dtype == "resource" for tensor in used)
 
 
-class _Costs:
-    """MACs of a subgraph and all that it runs, and how many of them the delegate computes."""
+class Costs:
+    """MACs of a subgraph and all that it runs, and how many of them the delegate computes; what
+    several entries run is looked at once."""
 
     def __init__(self, scene: Scene, delegate: Delegate) -> None:
         self._scene, self._delegate = scene, delegate

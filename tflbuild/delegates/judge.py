@@ -32,18 +32,27 @@ def judge(coverage: Mapping[str, Any], accelerator: Limits) -> list[str]:
     `max_partitions` a share is that of the partitions which the delegate takes when the app sets
     nothing: for the GPU, the largest alone.
 
+    A file with several signatures is as it is wanted when each of them is; messages name it.
+
     Args:
-        coverage: what `coverage()` gave.
+        coverage: what `of_file()` or `coverage()` gave.
         accelerator: the limits.
     """
+    entries = [coverage, *coverage.get("others", ())]
+    return [message for entry in entries for message in _judge(entry, accelerator)]
+
+
+def _judge(coverage: Mapping[str, Any], accelerator: Limits) -> list[str]:
+    key = coverage.get("signature", "")
+    name = f"{accelerator.name} in signature '{key}'" if key else accelerator.name
     if coverage["blocked"]:
         why = f"{coverage['blocked']}{_pinned(coverage)}"
-        return [f"{accelerator.name} takes nothing of the model: {why}"]
+        return [f"{name} takes nothing of the model: {why}"]
     least = {"macs": accelerator.min_macs, "ops": accelerator.min_ops}
     most = accelerator.max_partitions
     if most is None and set(least.values()) == {None}:
-        return _everything(coverage, accelerator.name)
-    name, breaks, found = accelerator.name, _breaks(coverage), []
+        return _everything(coverage, name, accelerator.name)
+    breaks, found = _breaks(coverage), []
     shares = coverage if most is not None else coverage["by_default"]
     for kind, limit in least.items():
         share = shares[f"share_{kind}"]
@@ -67,7 +76,7 @@ def judge(coverage: Mapping[str, Any], accelerator: Limits) -> list[str]:
     return found
 
 
-def _everything(coverage: Mapping[str, Any], name: str) -> list[str]:
+def _everything(coverage: Mapping[str, Any], name: str, key: str) -> list[str]:
     delegated, ops, pieces = coverage["delegated"], coverage["ops"], coverage["partitions"]
     breaks = _breaks(coverage)
     if delegated == ops and pieces <= 1:
@@ -81,7 +90,7 @@ def _everything(coverage: Mapping[str, Any], name: str) -> list[str]:
     split = f", in {pieces} partitions" if pieces > 1 else ""
     return [
         f"{name} takes {delegated} of {ops} operators{split}: {breaks}."
-        f" To accept less, write {name}: {{{', '.join(accepted)}}}"
+        f" To accept less, write {key}: {{{', '.join(accepted)}}}"
     ]
 
 

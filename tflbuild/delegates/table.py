@@ -7,7 +7,7 @@ from typing import Any
 from tflbuild.tflite.read import TfliteModel
 
 from .base import Delegate
-from .coverage import coverage
+from .coverage import of_file
 from .gpu import GPU
 from .xnnpack import XNNPACK, observed
 
@@ -17,7 +17,7 @@ DELEGATES: dict[str, Delegate] = {"gpu": GPU, "xnnpack": XNNPACK}
 
 
 def measure(model: TfliteModel, data: bytes, *, observe: bool = False) -> dict[str, Any]:
-    """The coverage by every delegate, by name, as JSON.
+    """The coverage by every delegate, by name, as `of_file` gives it.
 
     Args:
         model: what `read_model` gave.
@@ -27,6 +27,5 @@ def measure(model: TfliteModel, data: bytes, *, observe: bool = False) -> dict[s
     """
     seen = {"xnnpack": observed(data, model)} if observe else {}
     return {
-        name: coverage(model, delegate, data=data, seen=seen.get(name))
-        for name, delegate in DELEGATES.items()
+        name: of_file(model, delegate, data, seen.get(name)) for name, delegate in DELEGATES.items()
     }

@@ -131,7 +131,8 @@ XNNPACK = Xnnpack()
 def observed(data: bytes, model: TfliteModel) -> dict[str, Any] | None:
     """What the interpreter on this machine gives to XNNPACK, as JSON; None where it cannot be seen.
 
-    `ops`, `delegated` and `partitions` are those of the main subgraph; `left` lists the operators
+    `ops`, `delegated` and `partitions` are those of the main subgraph, the only one that the
+    interpreter tells of, also where signatures run others; `left` lists the operators
     that stay, by index. An interpreter that keeps all tensors makes one DELEGATE node of each
     operator that is taken; one that does not says how many partitions there are. Loads the file
     twice: call it in a child. Files whose tensors would need over 512 MiB so are not looked at.

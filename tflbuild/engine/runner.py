@@ -36,7 +36,7 @@ from tflbuild.engine.events import (
     TaskStarted,
 )
 from tflbuild.engine.files import Seen
-from tflbuild.engine.judge import Judge
+from tflbuild.engine.judge import Judge, targets_of
 from tflbuild.engine.release import Releaser
 from tflbuild.engine.shown import show
 from tflbuild.engine.state import Outputs
@@ -473,7 +473,7 @@ class Runner:
             changed = self.mixed[step.model.name]
             raise TaskError(f"{changed} changed during this build: build again")
         if refused := self.judge.unvalidated(step):
-            raise TaskError(f"{step.position_of('targets')}: {refused}")
+            raise TaskError(f"{targets_of(step)}: {refused}")
         try:
             self._ended_here(node, step, self.releaser.release(step))
         except DamagedBlob as error:

@@ -147,7 +147,7 @@ def _loads(measured: Mapping[str, Any]) -> str:
 
 def _macs(macs: Mapping[str, Any]) -> str:
     """The number, and what it leaves out."""
-    without = []
+    without = [f"signature '{macs['signature']}'"] if macs.get("signature") else []
     if macs["dynamic"]:
         without.append("dynamic dimensions count as 1")
     if macs["loops"]:
@@ -322,9 +322,10 @@ def _delegates(delegates: Mapping[str, Any]) -> list[RenderableType]:
         reasons = [_break(entry) for entry in breaks[:_REASONS]]
         if len(breaks) > _REASONS:
             reasons.append(f"and {len(breaks) - _REASONS} more")
+        key = found.get("signature")
         _row(
             table,
-            name,
+            f"{name}, signature '{key}'" if key else name,
             _share(found.get("share_ops")),
             _share(found.get("share_macs")),
             found.get("partitions", ""),

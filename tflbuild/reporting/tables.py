@@ -79,7 +79,11 @@ def evaluation_lines(outcome: Outcome) -> list[str]:
             continue
         measured = found.measured
         said = {
-            target.name: runtimes.of_target(measured, target)
+            target.name: {
+                **(its := runtimes.of_target(measured, target)),
+                # What would be taken with something, were it not for what the target asks itself.
+                "with": its["with"] if found.fits[target.name].passed else [],
+            }
             for target in found.targets
             # No other op would help: its finding says what is wrong with the one that is there.
             if not any(finding.check == MICRO for finding in found.fits[target.name].failures)
@@ -200,7 +204,8 @@ def _reasons(outcome: Outcome, tasks: list[str]) -> str:
     for task in tasks:
         failures: list[Finding] = result.verdicts.get(task, Verdict()).failures
         found += [finding.message for finding in failures] or [result.reasons.get(task, "failed")]
-    every = list(dict.fromkeys(found))
+    # A model's finding may be its file's too, with more words.
+    every = [m for m in dict.fromkeys(found) if not any(o != m and o.startswith(m) for o in found)]
     more = f" (+{len(every) - 1} more)" if len(every) > 1 else ""
     return one_line(every[0], LONG) + more
 

@@ -184,6 +184,7 @@ def measure(data: bytes, model: TfliteModel, place_of: Places) -> dict[str, Any]
         verdict = "needs select ops" if ops["select"] else "compatible"
     macs, sizes, shapes = cost.macs(model), cost.data_sizes(model), cost.dynamic_shapes(model)
     costs = layers.costs(model)
+    traffic = costs.by_subgraph[macs.subgraph]
     rows, more = layers.table(model, costs, name_of)
     dynamic, count = layers.dynamic_tensors(model, name_of)
     return {
@@ -192,6 +193,7 @@ def measure(data: bytes, model: TfliteModel, place_of: Places) -> dict[str, Any]
         "op_count": sum(sum(counts.values()) for counts in ops.values()),
         "params": cost.params(model),
         "macs": macs.total,
+        "macs_signature": macs.signature,
         "macs_uncounted": macs.uncounted,
         "macs_assume_batch_1": macs.dynamic,
         "loops": macs.loops,
@@ -199,8 +201,10 @@ def measure(data: bytes, model: TfliteModel, place_of: Places) -> dict[str, Any]
         "weights_bytes": sizes.weights_bytes,
         "input_bytes": sizes.input_bytes,
         "output_bytes": sizes.output_bytes,
+        "io_signature": sizes.signature,
         "traffic_bytes": costs.traffic,
-        "macs_per_byte": round(macs.total / costs.traffic, 4) if costs.traffic else 0.0,
+        "traffic_signature": costs.signature,
+        "macs_per_byte": round(macs.total / traffic, 4) if traffic else 0.0,
         "depth": costs.depth,
         "dtypes": layers.dtypes(model),
         "control_flow": layers.control_flow(model),

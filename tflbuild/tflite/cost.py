@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from .read import BITS, Kind, Op, Subgraph, Tensor, TfliteModel, element_count
+from .read import BITS, Kind, Op, Subgraph, Tensor, TfliteModel, element_count, entries
 
 FLOATS = frozenset({"float32", "float16", "bfloat16", "float64"})
 
@@ -114,6 +114,8 @@ class OpMacs:
 class Macs:
     """Multiply-accumulates of one inference, and what the number leaves out.
 
+    `total`: of the entry (see `entries`) that has most, whose key is `signature`; `subgraph` is
+    its subgraph. The rest is of all entries:
     `ops`: operators with MACs, each once, also those of branches not counted in `total`.
     `dynamic`: dynamic dimensions were counted as 1. `loops`: loops whose condition and body were
     counted once. `uncounted`: operators without a formula, by name.
@@ -124,11 +126,14 @@ class Macs:
     dynamic: bool
     loops: int
     uncounted: dict[str, int]
+    signature: str = ""
+    subgraph: int = 0
 
 
 @dataclass(frozen=True)
 class DataSizes:
-    """Bytes of constant data (each buffer once), and of one set of inputs and outputs.
+    """Bytes of constant data (each buffer once), and of one set of inputs and outputs: of the
+    entry for which they are most together, whose key is `signature`.
 
     Dynamic dimensions count as 1; strings, resources and variants as 0 bytes.
     """
@@ -136,16 +141,17 @@ class DataSizes:
     weights_bytes: int
     input_bytes: int
     output_bytes: int
+    signature: str = ""
 
 
 @dataclass(frozen=True)
 class DynamicShapes:
-    """`io`: (name, shape with -1) of dynamic inputs and outputs of the main subgraph.
+    """`io`: (signature key, name, shape with -1) of dynamic inputs and outputs of all entries.
 
     `inner`: whether a tensor inside is dynamic in a dimension other than the first.
     """
 
-    io: tuple[tuple[str, tuple[int, ...]], ...]
+    io: tuple[tuple[str, str, tuple[int, ...]], ...]
     inner: bool
 
 
@@ -162,8 +168,8 @@ def compute_rule(op: Op) -> _Rule | None:
     return _BASIC_LSTM if op.name == "LSTM" and len(op.inputs) == 5 else _RULES.get(op.name)
 
 
-def macs(model: TfliteModel, subgraph: int = 0) -> Macs:
-    """Multiply-accumulates of one run of a subgraph and all that it runs.
+def macs(model: TfliteModel) -> Macs:
+    """Multiply-accumulates of one run of the dearest entry and all that it runs.
 
     Convolutions: output elements * filter elements per output (transposed: input elements *
     filter elements per input); fully connected and batch matmul: output elements * inner
@@ -194,8 +200,10 @@ def macs(model: TfliteModel, subgraph: int = 0) -> Macs:
         totals[index] = total
         return total
 
-    total = visit(subgraph)
-    return Macs(total, tuple(ops), dynamic, loops, dict(sorted(uncounted.items())))
+    runs = [(visit(subgraph), key, subgraph) for key, subgraph in entries(model)]
+    total, key, subgraph = max(runs, key=lambda run: run[0])
+    left_out = dict(sorted(uncounted.items()))
+    return Macs(total, tuple(ops), dynamic, loops, left_out, key, subgraph)
 
 
 def _constants(model: TfliteModel) -> Iterator[tuple[Subgraph, Tensor]]:
@@ -227,16 +235,23 @@ def params(model: TfliteModel) -> int:
     return sum(found.values())
 
 
-def data_sizes(model: TfliteModel, subgraph: int = 0) -> DataSizes:
-    """Bytes of the weights of the whole file, and of a subgraph's inputs and outputs."""
+def data_sizes(model: TfliteModel) -> DataSizes:
+    """Bytes of the weights of the whole file, and of the inputs and outputs of the entry that has
+    most."""
     weights = {_data_of(tensor): tensor.data_size for _, tensor in _constants(model)}
-    graph = model.subgraphs[subgraph]
+    found = [(io_sizes(model.subgraphs[index]), key) for key, index in entries(model)]
+    sizes, key = max(found, key=lambda entry: sum(entry[0]))
+    return DataSizes(sum(weights.values()), *sizes, key)
+
+
+def io_sizes(graph: Subgraph) -> tuple[int, int]:
+    """Bytes of one set of inputs, and of outputs, of a subgraph."""
 
     def size(indexes: tuple[int, ...]) -> int:
         tensors = (graph.tensors[i] for i in indexes)
         return sum(-(-t.elements * BITS.get(t.dtype, 0) // 8) for t in tensors)
 
-    return DataSizes(sum(weights.values()), size(graph.inputs), size(graph.outputs))
+    return size(graph.inputs), size(graph.outputs)
 
 
 def op_counts(model: TfliteModel) -> dict[Kind, dict[str, int]]:
@@ -250,13 +265,17 @@ def op_counts(model: TfliteModel) -> dict[Kind, dict[str, int]]:
 
 def dynamic_shapes(model: TfliteModel) -> DynamicShapes:
     """Which shapes are known only when the model runs."""
-    main = model.subgraphs[0]
-    outside = dict.fromkeys(main.inputs + main.outputs)
-    io = [(main.tensors[i].name, main.tensors[i].shape_signature) for i in outside]
+    outside = {
+        (subgraph, index): key
+        for key, subgraph in entries(model)
+        for index in (*model.subgraphs[subgraph].inputs, *model.subgraphs[subgraph].outputs)
+    }
+    io = [(key, model.subgraphs[at].tensors[index]) for (at, index), key in outside.items()]
     inner = any(
         -1 in tensor.shape_signature[1:]
         for graph in model.subgraphs
         for tensor in graph.tensors
-        if graph.index or tensor.index not in outside
+        if (graph.index, tensor.index) not in outside
     )
-    return DynamicShapes(tuple((name, shape) for name, shape in io if -1 in shape), inner)
+    free = ((key, t.name, t.shape_signature) for key, t in io if -1 in t.shape_signature)
+    return DynamicShapes(tuple(free), inner)

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from .cost import data_sizes, dynamic_shapes, macs, op_counts, params
+from .dtypes import places
 from .effect import float_operators
 from .read import Tensor, TfliteModel
 
@@ -20,8 +21,8 @@ def describe(model: TfliteModel) -> dict[str, Any]:
     `inputs` and `outputs` in positional order (name, shape with -1, dtype, quantization or None)
     and `signatures` ({key: {subgraph, inputs, outputs}}, each {name: tensor}); `ops`: counts by
     kind, and `versions` ({name: {version: count}}); `float_ops`: those that compute in floating
-    point, by name; `dtypes` of all tensors; `sizes` (bytes), `params`, `macs`
-    (see `cost.Macs`, of the main subgraph), `dynamic` (see `cost.DynamicShapes`).
+    point, by name; `dtypes` (see `dtypes.places`); `sizes` (bytes; see `cost.DataSizes`),
+    `params`, `macs` (see `cost.Macs`), `dynamic` (see `cost.DynamicShapes`).
     """
     main = model.subgraphs[0]
     versions = Counter((op.name, op.version) for graph in model.subgraphs for op in graph.ops)
@@ -50,7 +51,7 @@ def describe(model: TfliteModel) -> dict[str, Any]:
         },
         "ops": {**op_counts(model), "versions": by_name},
         "float_ops": dict(sorted(floats.items())),
-        "dtypes": sorted({t.dtype for graph in model.subgraphs for t in graph.tensors}),
+        "dtypes": places(model),
         "subgraphs": len(model.subgraphs),
         "sizes": asdict(data_sizes(model)),
         "params": params(model),
@@ -59,9 +60,13 @@ def describe(model: TfliteModel) -> dict[str, Any]:
             "dynamic": counted.dynamic,
             "loops": counted.loops,
             "uncounted": counted.uncounted,
+            "signature": counted.signature,
         },
         "dynamic": {
-            "io": [{"name": name, "shape": list(shape)} for name, shape in dynamic.io],
+            "io": [
+                {"signature": key, "name": name, "shape": list(shape)}
+                for key, name, shape in dynamic.io
+            ],
             "inner": dynamic.inner,
         },
     }

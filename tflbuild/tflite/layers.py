@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import cost
-from .read import BITS, Op, Subgraph, Tensor, TfliteModel
+from .read import BITS, Op, Subgraph, Tensor, TfliteModel, entries
 
 LIMIT = 200  # layers and places that a report lists
 # Input that only a part of is read, as large as the output.
@@ -48,13 +48,16 @@ class OpCost:
 
 @dataclass(frozen=True)
 class Costs:
-    """`traffic`: bytes of one inference of the main subgraph and what it runs; a loop counts
-    once, a branch as its dearest side, CALL_ONCE not at all. `depth`: operators on the longest
-    way from an input to an output, those of subgraphs included."""
+    """`traffic`: bytes of one inference of an entry and what it runs; a loop counts once, a branch
+    as its dearest side, CALL_ONCE not at all. It is that of the entry with most, whose key is
+    `signature`; `by_subgraph` has it for the subgraph of each. `depth`: operators on the longest
+    way from an input to an output of any entry, those of subgraphs included."""
 
     ops: tuple[OpCost, ...]
     traffic: int
     depth: int
+    signature: str
+    by_subgraph: Mapping[int, int]
 
 
 def tensor_bytes(tensor: Tensor) -> int:
@@ -64,8 +67,8 @@ def tensor_bytes(tensor: Tensor) -> int:
     return -(-tensor.elements * BITS.get(tensor.dtype, 0) // 8)
 
 
-def costs(model: TfliteModel, subgraph: int = 0) -> Costs:
-    """What every operator costs, and one inference; linear in operators."""
+def costs(model: TfliteModel) -> Costs:
+    """What every operator costs, and one inference of the dearest entry; linear in operators."""
     macs = {(o.subgraph, o.op): o.macs for o in _all_macs(model)}
     counted = _parameters(model)
     traffic: dict[tuple[int, int], int] = {}
@@ -94,8 +97,11 @@ def costs(model: TfliteModel, subgraph: int = 0) -> Costs:
             totals[index] = total, max(depths.values(), default=0)
         return totals[index]
 
-    total, depth = visit(subgraph)
-    return Costs(tuple(found), total, depth)
+    runs = [(key, subgraph, *visit(subgraph)) for key, subgraph in entries(model)]
+    worst = max(runs, key=lambda run: run[2])
+    depth = max(run[3] for run in runs)
+    by_subgraph = {subgraph: total for _, subgraph, total, _ in runs}
+    return Costs(tuple(found), worst[2], depth, worst[0], by_subgraph)
 
 
 def op_traffic(graph: Subgraph, op: Op) -> int:
@@ -197,7 +203,7 @@ def dynamic_tensors(
 
 
 def _all_macs(model: TfliteModel) -> list[cost.OpMacs]:
-    """The MACs of every operator, also of subgraphs that the main one does not run."""
+    """The MACs of every operator, also of subgraphs that no entry runs."""
     return [
         cost.OpMacs(graph.index, op.index, op.name, rule.macs(graph, op))
         for graph in model.subgraphs

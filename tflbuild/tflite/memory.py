@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from .cost import data_sizes
-from .read import BITS, Subgraph, Tensor, TfliteModel
+from .cost import data_sizes, io_sizes
+from .read import BITS, Subgraph, Tensor, TfliteModel, entries
 
 TFLITE_ALIGNMENT = 64  # kDefaultTensorAlignment, tflite/util.h
 FOREVER = 1 << 60  # as the last operator of a tensor: until the next run
@@ -251,6 +251,11 @@ def plan(model: TfliteModel, subgraph: int = 0, alignment: int = TFLITE_ALIGNMEN
     """The plan of a subgraph. A subgraph that an operator runs (a loop's body, a branch, an
     initializer) has an arena of its own: of several the deepest counts, beside what lives at that
     operator; a loop once."""
+    return _plans(model, [subgraph], alignment)[subgraph]
+
+
+def _plans(model: TfliteModel, wanted: Iterable[int], alignment: int) -> dict[int, Plan]:
+    """The plans of several subgraphs; what they run alike is planned once."""
     plans: dict[int, Plan] = {}
 
     def visit(index: int) -> Plan:  # read_model limits the nesting
@@ -281,7 +286,7 @@ def plan(model: TfliteModel, subgraph: int = 0, alignment: int = TFLITE_ALIGNMEN
         )
         return plans[index]
 
-    return visit(subgraph)
+    return {index: visit(index) for index in wanted}
 
 
 def _live_sums(found: Iterable[Interval], positions: Iterable[int]) -> dict[int, int]:
@@ -298,13 +303,10 @@ def _live_sums(found: Iterable[Interval], positions: Iterable[int]) -> dict[int,
     return {p: sums[bisect_left(steps, p + 1)] for p in positions}
 
 
-def _entries(model: TfliteModel) -> Iterator[int]:
-    """Subgraphs that an application runs."""
-    yield from dict.fromkeys([0, *(s.subgraph for s in model.signatures)])
-
-
 def describe(model: TfliteModel, alignment: int = TFLITE_ALIGNMENT) -> dict[str, Any]:
-    """Memory as JSON-able numbers, all in bytes; of several signatures the one that needs most.
+    """Memory as JSON-able numbers, all in bytes; of several entries (see `entries`) the one with
+    the largest peak: `signature` is its key. `arena_bytes` and `persistent_bytes` are the largest
+    of all entries, even of another one; `arena_signature` is the key of that with this arena.
 
     `peak_bytes`: the largest sum of tensors that live at one operator; `arena_bytes`: what the
     offset plan needs (None: too much to plan); `persistent_bytes`: variable tensors and unpacked
@@ -313,19 +315,25 @@ def describe(model: TfliteModel, alignment: int = TFLITE_ALIGNMENT) -> dict[str,
     is, with the live tensors, the largest first, at most 20 of `tensors`. `dynamic`: sizes are
     known only when the model runs; such a dimension counts as 1.
     """
-    plans = {index: plan(model, index, alignment) for index in _entries(model)}
+    keys = {subgraph: key for key, subgraph in entries(model)}
+    plans = _plans(model, keys, alignment)
     subgraph = max(plans, key=lambda index: plans[index].peak)
-    found = plans[subgraph]
-    graph, sizes = model.subgraphs[subgraph], data_sizes(model, subgraph)
+    found, graph = plans[subgraph], model.subgraphs[subgraph]
+    arenas = {index: each.arena for index, each in plans.items() if each.arena is not None}
+    known = len(arenas) == len(plans)
+    largest = max(arenas, key=lambda index: arenas[index]) if known else subgraph
+    inputs, outputs = io_sizes(graph)
     return {
         "subgraph": subgraph,
+        "signature": keys[subgraph],
         "peak_bytes": found.peak,
-        "arena_bytes": found.arena,
-        "persistent_bytes": found.persistent,
+        "arena_bytes": arenas[largest] if known else None,
+        "arena_signature": keys[largest],
+        "persistent_bytes": max(each.persistent for each in plans.values()),
         "alignment": alignment,
-        "weights_bytes": sizes.weights_bytes,
-        "inputs_bytes": sizes.input_bytes,
-        "outputs_bytes": sizes.output_bytes,
+        "weights_bytes": data_sizes(model).weights_bytes,
+        "inputs_bytes": inputs,
+        "outputs_bytes": outputs,
         "activations_bytes": sum(_written(model)),
         "dynamic": any(is_dynamic(t) for t in graph.tensors)
         or any(is_dynamic(t) for g in model.subgraphs for t in g.tensors),

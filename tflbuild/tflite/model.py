@@ -173,6 +173,20 @@ def _plain(value: Any) -> Any:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
+def entries(model: TfliteModel) -> list[tuple[str, int]]:
+    """(signature key, subgraph) of all that an application can run, each subgraph once.
+
+    Several signatures of one subgraph are one entry, with the first one's key. The main subgraph
+    is there in any case: `Invoke` runs it, with or without a signature; its key is then "". A
+    file with just one entry has nothing to tell apart: its key is "", too.
+    """
+    keys: dict[int, str] = {}
+    for signature in model.signatures:
+        keys.setdefault(signature.subgraph, signature.key)
+    keys.setdefault(0, "")
+    return [("" if len(keys) == 1 else key, subgraph) for subgraph, key in keys.items()]
+
+
 def element_count(shape: Sequence[int]) -> int:
     """Number of elements; negative (dynamic) dimensions count as 1."""
     return math.prod(1 if size < 0 else size for size in shape)

@@ -25,6 +25,7 @@ from .model import (
     Tensor,
     TfliteModel,
     element_count,
+    entries,
 )
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "TfliteModel",
     "buffer_alignment_problems",
     "element_count",
+    "entries",
     "read_metadata",
     "read_model",
 ]

@@ -29,7 +29,7 @@ class Weight:
 def weights_of(model: TfliteModel) -> list[Weight]:
     """Constant weights of compute operators and look-ups, seen through DEQUANTIZE; data once."""
     found: dict[tuple[int, int], Weight] = {}
-    for weight in _uses(model):
+    for weight in weight_uses(model):
         found.setdefault((weight.tensor.buffer, weight.tensor.external_buffer), weight)
     return list(found.values())
 
@@ -37,7 +37,7 @@ def weights_of(model: TfliteModel) -> list[Weight]:
 def weights_by_subgraph(model: TfliteModel) -> dict[tuple[int, int], tuple[str, set[int]]]:
     """By where its data are: a weight's name, and the subgraphs whose operators read it."""
     found: dict[tuple[int, int], tuple[str, set[int]]] = {}
-    for weight in _uses(model):
+    for weight in weight_uses(model):
         at = (weight.tensor.buffer, weight.tensor.external_buffer)
         found.setdefault(at, (weight.tensor.name, set()))[1].add(weight.subgraph)
     return found
@@ -64,7 +64,8 @@ def _finite(model: TfliteModel, tensor: Tensor, data: bytes) -> bool:
     return bool(np.isfinite(np.frombuffer(stored, kind, whole)).all())
 
 
-def _uses(model: TfliteModel) -> Iterator[Weight]:
+def weight_uses(model: TfliteModel) -> Iterator[Weight]:
+    """As `weights_of`, but each operator that reads them gives them once more."""
     for graph in model.subgraphs:
         stored = {
             op.outputs[0]: op.inputs[0]

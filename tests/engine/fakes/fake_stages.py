@@ -98,7 +98,8 @@ def convert(request: Request) -> None:
 
 
 MEASURED = {
-    "ops": {"builtin": {"ADD": 1}, "select": {}, "custom": {}}, "float_ops": {}, "dtypes": ["int8"],
+    "ops": {"builtin": {"ADD": 1}, "select": {}, "custom": {}}, "float_ops": {},
+    "dtypes": {"int8": {"kind": "computed", "op": "ADD", "layer": "sum"}},
     "params": 10, "macs": {"total": 100}, "dynamic": {"io": [], "inner": False},
     "sizes": {"weights_bytes": 10, "input_bytes": 4, "output_bytes": 4},
     "memory": {"peak_bytes": 8, "arena_bytes": 16}, "traffic_bytes": 18,
