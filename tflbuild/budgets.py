@@ -65,17 +65,12 @@ def open_inputs(measured: Mapping[str, Any]) -> list[str]:
     """The inputs whose shape is open beyond the batch, of a model or a file: numbers that grow
     with it count 1 there."""
     if "interface" in measured:
-        interface = measured["interface"]
-        names = {
-            tensor: name
-            for signature in interface.get("signatures", {}).values()
-            for name, tensor in signature["inputs"].items()
-        }
-        return [
-            names.get(entry["name"], entry["name"])
-            for entry in interface["inputs"]
-            if -1 in entry["shape"][1:]
-        ]
+        interface, dynamic = measured["interface"], measured["dynamic"]["io"]
+        opened = {entry["name"] for entry in dynamic if -1 in entry["shape"][1:]}
+        signatures = interface.get("signatures", {}).values()
+        inputs = [pair for signature in signatures for pair in signature["inputs"].items()]
+        inputs = inputs or [(entry["name"], entry["name"]) for entry in interface["inputs"]]
+        return list(dict.fromkeys(name for name, tensor in inputs if tensor in opened))
     found = (
         entry["name"]
         for entry in measured.get("dynamic_inputs", ())

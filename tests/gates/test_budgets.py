@@ -45,7 +45,8 @@ def test_three_digits_are_near(value: int) -> None:
 
 
 def opened(shape: list[int]) -> dict[str, Any]:
-    return {"interface": {"inputs": [{"name": "image", "shape": shape}]}}
+    entries = [{"name": "image", "shape": shape}, {"name": "out", "shape": [1, -1]}]
+    return {"interface": {"inputs": entries[:1]}, "dynamic": {"io": entries}}
 
 
 def test_a_budget_that_open_dimensions_meet_is_a_warning() -> None:
@@ -68,3 +69,13 @@ def test_an_open_batch_is_1() -> None:
     assert open_inputs({"dynamic_inputs": [{"name": "x", "shape": [None, 4]}]}) == []
     assert open_inputs({"dynamic_inputs": [{"name": "x", "shape": [1, None]}]}) == ["x"]
     assert open_inputs({"dynamic_inputs": [{"name": "x", "shape": None}]}) == ["x"]
+
+
+def test_open_inputs_of_other_signatures_have_the_names_that_callers_see() -> None:
+    measured = opened([1, 8, 8, 3])
+    measured["dynamic"]["io"].append({"name": "serving_x:0", "shape": [1, -1]})
+    measured["interface"]["signatures"] = {
+        "one": {"subgraph": 0, "inputs": {"picture": "image"}, "outputs": {"y": "out"}},
+        "two": {"subgraph": 1, "inputs": {"x": "serving_x:0"}, "outputs": {"y": "out"}},
+    }
+    assert open_inputs(measured) == ["x"]

@@ -140,9 +140,7 @@ def _loads(measured: Mapping[str, Any]) -> str:
         shapes = (measured.get("loaded_at") or {}).values()
         at = ", ".join("×".join(str(size) for size in shape) for shape in shapes)
         return f"loads it, with its open inputs at {at}" if at else "loads it"
-    if measured["problem"]:
-        return f"does not load it: {measured['problem']}"
-    return f"was not asked: {measured.get('not_loaded', '')}"
+    return f"does not load it: {measured['problem'] or measured.get('not_loaded', '')}"
 
 
 def _macs(macs: Mapping[str, Any]) -> str:
