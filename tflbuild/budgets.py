@@ -136,7 +136,9 @@ def judge(
         if margin.value is None:
             text = f"{_WORDS[name]}: the number is not known, and {said} asks for it"
         elif (over := margin.value - limit) > 0:
-            much = f"{over:,} too many" if over < limit else f"{margin.value / limit:.3g} times it"
+            times = margin.value / limit
+            far = f"{times:,.0f}" if times >= 10 else f"{times:.2g}"
+            much = f"{over:,} too many" if over < limit else f"{far} times it"
             hint = f"; {hints[name]}" if hints and name in hints else ""
             text = f"{_WORDS[name]}: {margin.text}, {much} ({said}){hint}"
         else:

@@ -19,7 +19,7 @@ from tflbuild.manifest.model import (
     Target,
 )
 from tflbuild.targets import RUNTIMES, micro
-from tflbuild.targets.narrow import met, narrowed
+from tflbuild.targets.narrow import lasting, met, narrowed
 from tflbuild.verdict import FAIL, WARN, Finding, Margin, Verdict
 
 # Default parity limits, version 1 (DESIGN section 3): tripwires measured on six real models.
@@ -122,6 +122,7 @@ def evaluate_gate(
     for target in targets:
         own = _Findings()
         own.found.extend(RUNTIMES[target.runtime].judge_evaluation(measured, target))
+        own.found.extend(lasting(measured, target))
         # What no optimization changes is judged before the hours that conversion may take.
         limits = budgets.before_conversion(target.budgets)
         own.budgets(limits, numbers, f"target {target.name}", hints)
@@ -195,22 +196,26 @@ def validate_gate(
 
 
 def _unvalidated(found: _Findings, why: str, targets: Sequence[Target]) -> None:
-    """A warning where all targets take a file that was not run, else what can be done."""
-    strict = [target for target in targets if not target.unvalidated]
-    if not strict:
+    """A warning, since a target may take a file that was not run, or a failure where none does."""
+    if any(target.unvalidated for target in targets):
         found.warn("unvalidated", f"not validated: {why}")
-        return
-    first = strict[0]
+    elif targets:
+        found.fail("unvalidated", unvalidated(why, targets[0]))
+
+
+def unvalidated(why: str, target: Target) -> str:
+    """What can be done about a file that nothing here could run; "" where a target takes it so."""
+    if target.unvalidated or not why:
+        return ""
     ways = ["`library` (with `register` for each op)"]
     if "select" in why:
         ways = [
             "`flex_library` (a shared library with the Flex delegate)",
             "`validator` (a Python with TensorFlow 2.4 to 2.19)",
         ]
-    found.fail(
-        "unvalidated",
-        f"not validated: {why}; give target {first.name} {' or '.join(ways)}, or release it as it"
-        " is: `unvalidated: allow`",
+    return (
+        f"not validated: {why}; give target {target.name} {' or '.join(ways)}, or release it as it"
+        " is: `unvalidated: allow`"
     )
 
 

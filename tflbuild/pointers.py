@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import stat
 
 MAX_POINTER = 1024  # bytes; by the LFS specification a pointer is smaller
 _LFS = b"version https://git-lfs.github.com/spec/v1"
@@ -16,7 +17,8 @@ _LFS = b"version https://git-lfs.github.com/spec/v1"
 def is_lfs_pointer(path: str) -> bool:
     """True for a file that `git lfs` has not yet replaced by its content."""
     try:
-        if os.stat(path).st_size >= MAX_POINTER:
+        found = os.stat(path)
+        if found.st_size >= MAX_POINTER or not stat.S_ISREG(found.st_mode):  # a pipe would block
             return False
         with open(path, "rb") as stream:  # noqa: PTH123
             return stream.read(len(_LFS) + 1).rstrip() == _LFS

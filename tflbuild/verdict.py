@@ -9,6 +9,11 @@ FAIL = "fail"
 WARN = "warn"
 
 
+def printable(text: str) -> str:
+    """Text without control characters, each of which is shown as one sign."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
 @dataclass(frozen=True)
 class Finding:
     """One sentence of a gate: which number met or missed which limit."""
@@ -16,6 +21,11 @@ class Finding:
     level: str  # FAIL or WARN
     check: str  # "parity.sqnr", "size", "ops", "metrics.accuracy.min"
     message: str
+
+    def __post_init__(self) -> None:
+        # Names in it may come from a stranger's file, and end on a terminal or in a log.
+        if not self.message.isprintable():
+            object.__setattr__(self, "message", printable(self.message))
 
     def as_json(self) -> dict[str, str]:
         return {"level": self.level, "check": self.check, "message": self.message}

@@ -57,6 +57,16 @@ def test_check_as_json_names_every_artifact(root: Path, capsys: pytest.CaptureFi
     assert facts["artifacts"] == ["kws:float32@litert", "kws:int8@litert", "vision:float32@litert"]
 
 
+def test_plan_names_what_a_task_waits_for_once(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A task may read several outputs of another."""
+    assert run("plan", "--format", "json") == 0
+    waiting = [t["why"] for t in json.loads(capsys.readouterr().out)["tasks"] if t["why"]]
+    assert ["on lower:kws"] in waiting
+    assert [why for why in waiting if len(set(why)) < len(why)] == []
+
+
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_common_options_stand_before_or_after_the_verb(
     place: str, root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -112,13 +112,12 @@ def test_what_goes_wrong(place: WorkspaceFolder, built: BuildResult) -> None:
     assert validate not in failures(place, manifest)
 
 
-def test_the_converter_is_not_believed(place: WorkspaceFolder, built: BuildResult) -> None:
-    """It makes custom ops of `experimental_implements` where none are allowed. With another target
-    that takes the model, the conversion for LiteRT is tried, and its file is looked at."""
+def test_targets_that_cannot_take_it(place: WorkspaceFolder, built: BuildResult) -> None:
+    """The converter makes custom ops of `experimental_implements` where none are allowed. With
+    another target that takes the model, that of LiteRT is not even tried, and says why."""
     manifest = (EXAMPLE / "tflbuild.yaml").read_text()
     found = failures(place, manifest.replace("targets: [app]", "targets: [app, litert]"))
     line = found["convert:soft-clip:float32"]
-    assert line.startswith("SoftClip at ")
-    assert "is a custom op" in line
-    assert "target of runtime custom-ops" in line
+    assert "target litert: SoftClip: no builtin, and no select op either" in line
+    assert line.endswith("or take litert out of the targets")
     assert json.loads((place.root / "dist/app/index.json").read_text())

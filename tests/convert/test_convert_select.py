@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,8 @@ models:
       int8: {{targets: [allowed], quantize: int8}}
       edge: {{targets: [allowed], quantize: int8, quantizer: ai-edge}}
       mine: {{targets: [mine]}}
+      mixed: {{targets: [litert, allowed]}}
+      two: {{targets: [allowed, strict]}}
   plain:
     source: {{format: concrete_function, python: "net:plain"}}
     optimizations:
@@ -72,7 +75,8 @@ def reason(built: BuildResult, task: str) -> str:
 
 def test_released(place: WorkspaceFolder, built: BuildResult) -> None:
     assert sorted(built.released) == [
-        "det:allowed@allowed", "det:half@python", "det:run@python",
+        "det:allowed@allowed", "det:half@python", "det:mixed@allowed", "det:run@python",
+        "det:two@allowed",
         "plain:float32@strict", "plain:int16@strict", "plain:int8@strict",
     ]  # fmt: skip
     model = read_model(place.dist()["allowed/det-allowed.tflite"])
@@ -118,8 +122,35 @@ def test_what_calibration_cannot_do(built: BuildResult) -> None:
 
 def test_an_unknown_op_is_no_custom_op(built: BuildResult) -> None:
     told = reason(built, "convert:det:mine+custom")
-    assert "MatrixDeterminant at 'volume/MatrixDeterminant' is no op of TensorFlow Lite" in told
+    assert "target mine: tf.linalg.det (MatrixDeterminant) at 'volume': no builtin" in told
     assert "select_ops: true" in told
+    assert re.match(r"tflbuild.yaml:\d+:\d+: ", told)
+
+
+def test_a_conversion_that_serves_no_target_is_not_tried(
+    place: WorkspaceFolder, built: BuildResult
+) -> None:
+    """Another target takes the model, so that the model itself passes."""
+    told = reason(built, "convert:det:mixed")
+    assert "target litert: tf.linalg.det (MatrixDeterminant) at 'volume': no builtin" in told
+    assert told.endswith("or take litert out of the targets")
+    assert built.outcome("release:det:mixed@allowed") == "ran"
+    again = place.build("det:mixed", keep_going=True)
+    assert [t.task for t in again.tasks if t.outcome == "failed"] == ["convert:det:mixed"]
+    assert not [t.task for t in again.tasks if t.outcome == "ran"]
+
+
+def test_each_target_says_whether_it_takes_a_file_that_nothing_ran(
+    place: WorkspaceFolder, built: BuildResult
+) -> None:
+    assert built.outcome("release:det:two@allowed") == "ran"
+    told = reason(built, "release:det:two@strict")
+    assert "not validated: " in told
+    assert "give target strict `flex_library`" in told
+    assert "det-two.tflite" in [p.name for p in (place.root / "dist/allowed").iterdir()]
+    assert not (place.root / "dist/strict/det-two.tflite").exists()
+    alone = place.build("det:two@allowed")
+    assert alone.ok
 
 
 def test_each_target_says_what_stops_it(built: BuildResult) -> None:

@@ -372,6 +372,55 @@ def test_what_no_optimization_changes_is_judged_before_conversion() -> None:
     assert [f.check for f in by_target["t"].failures] == ["macs"]
 
 
+TAKEN: dict[str, Any] = {
+    "ops": 1, "delegated": 1, "share_ops": 1.0, "share_macs": 1.0, "partitions": 1, "breaks": [],
+    "by_default": {"share_ops": 1.0, "share_macs": 1.0}, "pieces": [], "blocked": None,
+    "pinned": None, "observed": False, "note": "", "signature": "",
+}  # fmt: skip
+KNOWN: dict[str, Any] = {
+    **EVALUATED, "ops": {"builtin": {"GELU": 1}, "select": {}, "custom": {}}, "dynamic_inputs": [],
+    "delegates": {"gpu": {**TAKEN, "blocked": "an open batch"}, "xnnpack": TAKEN},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("facts", "own", "check"),
+    [
+        ({}, {}, None),
+        ({}, {"static_shapes": True}, None),
+        ({"dynamic_inputs": [{"name": "x", "shape": [None]}]}, {"static_shapes": True},
+         "static_shapes"),
+        ({}, {"deny_ops": ("GELU",)}, "deny_ops"),
+        ({}, {"allow_ops": ("ADD",)}, "allow_ops"),
+        ({}, {"min_runtime": ("tensorflow", "2.4")}, "min_runtime"),
+        ({}, {"min_runtime": ("tensorflow", "2.14")}, None),
+        ({}, {"accelerators": (Accelerator("xnnpack"),)}, None),
+        ({}, {"accelerators": (Accelerator("gpu"),)}, "accelerator.gpu"),
+    ],
+)  # fmt: skip
+def test_what_a_target_asks_is_judged_before_conversion(
+    facts: dict[str, Any], own: dict[str, Any], check: str | None
+) -> None:
+    """What no optimization changes: a person learns it before the conversion."""
+    _, by_target = gates.evaluate_gate({**KNOWN, **facts}, MODEL, [target(**own)])
+    assert [f.check for f in by_target["t"].failures] == ([check] if check else [])
+
+
+def test_a_file_that_nothing_ran() -> None:
+    """Targets share a validation; each says for itself whether it takes a file without."""
+    lax = target(runtime="select-tf-ops", unvalidated=True)
+    strict = replace(lax, name="s", unvalidated=False)
+    measured = {**validated(), "unvalidated": "its select TF ops FlexDet need the Flex delegate"}
+    for targets, passes in (((lax,), True), ((lax, strict), True), ((strict,), False)):
+        optimization = Optimization("o")
+        verdict = gates.validate_gate(measured, MODEL, optimization, targets=targets)
+        assert verdict.passed is passes
+        assert any(f.message.startswith("not validated: ") for f in verdict.findings)
+    assert gates.unvalidated(measured["unvalidated"], lax) == ""
+    assert gates.unvalidated("", strict) == ""
+    assert "give target s `flex_library`" in gates.unvalidated(measured["unvalidated"], strict)
+
+
 @pytest.mark.parametrize(
     ("floats", "optimization", "passes"),
     [

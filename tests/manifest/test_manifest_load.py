@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from manifest_fixtures import Load, Write
 
-from tflbuild.errors import UsageError
+from tflbuild.errors import TflbuildError, UsageError
 from tflbuild.manifest.load import load_workspace, section_digest
 from tflbuild.manifest.model import (
     ArrayRef,
@@ -26,6 +27,7 @@ from tflbuild.manifest.model import (
 )
 from tflbuild.manifest.root import find_root_manifest
 from tflbuild.manifest.targets import RUNTIME_NAMES
+from tflbuild.store.digest import file_digest
 
 FULL = """\
 version: 1
@@ -266,3 +268,30 @@ def test_what_runs_select_ops_may_lie_elsewhere(load: Load, tmp_path: Path) -> N
     )
     assert workspace.targets["here"].flex_library == "data/x.npy"
     assert workspace.targets["away"].flex_library == f"../{away.name}/flex.so"
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (
+            "{source: {format: tflite, path: models/pipe.tflite}}",
+            "is not a regular file or a folder",
+        ),
+        ("{source: {format: saved_model, path: models/piped}}", "no saved_model.pb in the"),
+        (
+            "{source: {format: keras, path: models/digits.keras}, data: {test: {npz: data/p.npz}}}",
+            "'data/p.npz' is not a regular file",
+        ),
+    ],
+)
+def test_a_pipe_is_no_file(model: str, said: str, write: Write) -> None:
+    """Nobody may ever write to it: opening it would hang."""
+    text = f"version: 1\ndefaults: {{optimizations: {{f: {{}}}}}}\nmodels:\n  m: {model}\n"
+    root = write(text)
+    (root.parent / "models/piped").mkdir()
+    for name in ("models/pipe.tflite", "models/piped/saved_model.pb", "data/p.npz"):
+        os.mkfifo(root.parent / name)
+    with pytest.raises(TflbuildError, match=said):
+        load_workspace(root)
+    with pytest.raises(OSError, match="is not a regular file"):
+        file_digest(root.parent / "data/p.npz")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import micro_ops
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from micro_ops import Case, single, tensor
 from tflite_models import OP, TYPE, Maker, everything, s
 
 from tflbuild.micro.check import problems
+from tflbuild.micro.ops import BUILTIN
 from tflbuild.tflite.read import read_model
 
 
@@ -36,7 +39,7 @@ def test_float16_weights() -> None:
 def test_an_operator_without_kernel_has_an_alternative() -> None:
     found = only(single("GELU", micro_ops._unary(), "f"))
     assert found["why"] == "tflite-micro has no kernel for it"
-    assert found["remedy"] == "use ReLU or ReLU6"
+    assert found["remedy"] == "use relu, or x * tf.sigmoid(1.702 * x), which is near to it"
 
 
 @pytest.mark.parametrize(
@@ -45,12 +48,65 @@ def test_an_operator_without_kernel_has_an_alternative() -> None:
         ("GREATER", "u", "use int8 instead of uint8"),
         ("SQUARED_DIFFERENCE", "l", "use int32 instead of int64"),
         ("ELU", "h", "use quantize: int8 instead of int16x8"),
-        ("CEIL", "b", "give it float32"),
+        ("CEIL", "b", "keep it in float32 (keep_float: [CEIL])"),
+        ("CEIL", "h", "keep it in float32 (keep_float: [CEIL])"),
+        ("CEIL", "i", "it takes float32 values"),
+        ("FLOOR_DIV", "i", "it takes float32 values"),
+        ("LOGICAL_AND", "i", "it takes bool values"),
+        ("ABS", "i", "it takes float32, int8 or int16 values"),
     ],
 )
 def test_remedy_for_types(name: str, letter: str, remedy: str) -> None:
     found = only(single(name, micro_ops.PLAIN[name], letter))
     assert found["remedy"] == remedy
+
+
+@pytest.mark.parametrize(
+    ("letter", "remedy"),
+    [("i", "use c * a + (1 - c) * b"), ("l", "it takes float32, int8 or int16 values")],
+)
+def test_values_of_a_selection(letter: str, remedy: str) -> None:
+    """The condition is bool and stays it."""
+    found = only(single("SELECT_V2", micro_ops.PLAIN["SELECT_V2"], letter))
+    assert found["remedy"].startswith(remedy)
+
+
+def test_types_of_values_but_not_of_indexes() -> None:
+    found = only(single("GATHER", micro_ops.PLAIN["GATHER"], "i"))
+    assert found["remedy"] == "it takes float32 or int8 values"
+
+
+def test_remedies_of_types_are_types_that_run() -> None:
+    """Of every file of one operator: what is said to take does make types of a kernel."""
+    told = set()
+    for _, data in micro_ops.cases():
+        for found in problems(read_model(data)):
+            takes = re.fullmatch("it takes (.*) values", found["remedy"])
+            if takes:
+                told.add((found["op"], takes[1]))
+            assert not found["remedy"].startswith("give")
+    assert not {op for op, takes in told if "bool" in takes} - {
+        "LOGICAL_AND",
+        "LOGICAL_OR",
+        "LOGICAL_NOT",
+        "REDUCE_ALL",
+    }
+
+
+def test_what_is_kept_in_float32_is_cast_by_kernels() -> None:
+    for letter in "bh":
+        assert BUILTIN["DEQUANTIZE"].takes(f"{letter}>f")
+        assert BUILTIN["QUANTIZE"].takes(f"f>{letter}")
+
+
+def test_many_operands_take_no_time() -> None:
+    maker = Maker()
+    g = maker.graph()
+    x = g.tensor("x", (4,), TYPE.INT64)
+    g.op(OP.ADD_N, [x] * 3000, [x])
+    g.op(OP.PACK, [x] * 3000 + [g.tensor("y", (4,), TYPE.BOOL)], [x])
+    g.io([x], [x])
+    assert len(problems(read_model(maker.pack()))) == 2
 
 
 def test_a_batch_that_is_not_known_runs_as_one() -> None:

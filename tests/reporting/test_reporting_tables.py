@@ -6,21 +6,31 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from rich.console import Console
 
+from tflbuild import gates
+from tflbuild.engine.inspect import Inspected
+from tflbuild.engine.runner import Result
 from tflbuild.graph import build_graph
 from tflbuild.manifest.load import load_workspace
 from tflbuild.reporting import tables
-from tflbuild.verdict import Margin, Verdict
+from tflbuild.reporting.inspected import print_inspected, summary
+from tflbuild.verdict import Finding, Margin, Verdict
 
 MANIFEST = """
 version: 1
-targets: {phone: {runtime: play-services, max_size: 500KB}, flex: {runtime: select-tf-ops}}
+targets:
+  phone: {runtime: play-services, max_size: 500KB}
+  flex: {runtime: select-tf-ops}
+  tiny: {runtime: litert, max_macs: 1000}
+  sensor: {runtime: micro}
 defaults: {source: {format: tflite, path: m.tflite}, optimizations: {f: {}}}
 models:
   plain: {targets: [litert, phone]}
   needy: {targets: [litert, flex]}
 """
+LONG = "detector_of_rare_flowers_and_mushrooms_v2"
 DET = {"op": "MatrixDeterminant", "class": "select", "count": 1, "name": "determinant", "node": "",
        "function": "", "dtypes": ["float32"], "code": "", "message": ""}  # fmt: skip
 
@@ -35,8 +45,8 @@ def measured(*foreign: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def outcome(tmp_path: Path) -> Any:
-    (tmp_path / "tflbuild.yaml").write_text(MANIFEST)
+def outcome(tmp_path: Path, manifest: str = MANIFEST, **found: Any) -> Any:
+    (tmp_path / "tflbuild.yaml").write_text(manifest)
     (tmp_path / "m.tflite").touch()
     workspace = load_workspace(tmp_path / "tflbuild.yaml")
     graph = build_graph(workspace, workspace.models)
@@ -44,33 +54,38 @@ def outcome(tmp_path: Path) -> Any:
         Margin("size", 412_300, 500_000, "target phone"),
         Margin("macs", 2_000_000, 20_000_000, "compat"),
     )
-    result = SimpleNamespace(
-        measured={"evaluate:plain": measured(), "evaluate:needy": measured(DET)},
-        verdicts={
-            "evaluate:plain": Verdict(), "evaluate:needy": Verdict(),
-            "compat:plain:f@phone": Verdict((), margins),
-        },
-        outcomes={"convert:plain:f": "ran"}, seconds={}, sizes={},
-        passed=lambda task: True,
+    seen = {"plain": measured(), "needy": measured(DET), **found}
+    seen = {model.name: seen[model.name] for model in workspace.models}
+    verdicts, fits = {}, {}
+    for model in workspace.models:
+        targets = [workspace.targets[t] for t in model.optimizations[0].targets]
+        told = gates.evaluate_gate(seen[model.name], model, targets)
+        verdicts[f"evaluate:{model.name}"], fits[model.name] = told
+    verdicts["compat:plain:f@phone"] = Verdict((), margins)
+    result = Result(
+        measured={f"evaluate:{name}": value for name, value in seen.items()},
+        verdicts=verdicts, fits=fits, outcomes={"convert:plain:f": "ran"},
     )  # fmt: skip
     done = SimpleNamespace(interrupted=False, counts=SimpleNamespace(failed=0))
     return SimpleNamespace(graph=graph, result=result, done=done, released={})
 
 
-def rendered(table: Any) -> list[str]:
-    console = Console(width=160)
+def rendered(table: Any, width: int = 160) -> list[str]:
+    """What a terminal of that width shows; nothing may be cut."""
+    console = Console(width=width)
     with console.capture() as capture:
-        console.print(table)
+        console.print(table, crop=False)
+    assert "…" not in capture.get()
     return [" ".join(line.split()) for line in capture.get().splitlines()]
 
 
 def test_a_verdict_for_each_target(tmp_path: Path) -> None:
     _, *lines = rendered(tables.evaluations(outcome(tmp_path)))
     assert lines == [
-        "needy litert needs select ops 1 1.00K 2.00M 4.0 KB 300 B passed",
-        "flex compatible with the Flex delegate for MatrixDeterminant",
-        "plain litert compatible 1 1.00K 2.00M 4.0 KB 300 B passed",
-        "phone compatible",
+        "needy litert needs select ops 1 1,000 2M 4,000 B 300 B does not fit",
+        "flex compatible with the Flex delegate for MatrixDeterminant fits",
+        "plain litert compatible 1 1,000 2M 4,000 B 300 B fits",
+        "phone compatible fits",
     ]
 
 
@@ -82,7 +97,140 @@ def test_what_stops_whom_and_the_way_out(tmp_path: Path) -> None:
     assert "plain: you could also ship to: micro" in told
 
 
+def test_what_is_no_matter_of_ops_is_told_too(tmp_path: Path) -> None:
+    """A target's own budget, the model's gate, and kernels that are there but do not do."""
+    manifest = MANIFEST.replace(
+        "plain: {targets: [litert, phone]}",
+        "plain: {targets: [litert, tiny, sensor], evaluate: {max_params: 500}}",
+    )
+    problem = {"op": "RESHAPE", "layer": "flat", "why": "its shape is open", "remedy": "pin it"}
+    made = outcome(tmp_path, manifest, plain={**measured(), "micro": [problem]})
+    _, *lines = rendered(tables.evaluations(made))
+    assert [line.rpartition(" ")[2] for line in lines[2:]] == ["fits", "fit", "fit"]
+    assert lines[3] == "tiny compatible does not fit"
+    told = [line for line in tables.evaluation_lines(made) if line.startswith("plain")]
+    beginnings = [
+        "plain: most of the work is in conv 100 %",
+        "plain: tiny: multiply-accumulates: 2M of 1,000, ",
+        "plain: sensor: RESHAPE at 'flat': its shape is open; pin it",
+        "plain: its gate does not pass: parameters: 1,000 of 500, ",
+        "plain: you could also ship to: play-services",
+    ]
+    for line, beginning in zip(told, beginnings, strict=True):
+        assert line.startswith(beginning)
+
+
 def test_the_budget_with_the_least_left(tmp_path: Path) -> None:
     header, *lines = rendered(tables.artifacts(outcome(tmp_path)))
     assert header.endswith("budget")
     assert [line.endswith("size 412 KB of 500 KB") for line in lines] == [False, True]
+
+
+@pytest.mark.parametrize("limit", [0, 100])
+def test_a_missed_budget_comes_first(tmp_path: Path, limit: int) -> None:
+    made = outcome(tmp_path)
+    margins = (
+        Margin("arena", None, 400, "target phone"),
+        Margin("size", 499_999, 500_000, "target phone"),
+        Margin("io", 101, limit, "target phone"),
+    )
+    made.result.verdicts["compat:plain:f@phone"] = Verdict((), margins)
+    assert rendered(tables.artifacts(made))[2].endswith(f"io 101 B of {limit} B")
+
+
+def failing(tmp_path: Path) -> Any:
+    """A file that misses three things, one that is not made, and a model that is not lowered."""
+    made = outcome(tmp_path)
+    words = ("target phone: gpu takes nothing: no kernels", "too old", "too large", "too old: 2.3")
+    verdict = Verdict(tuple(Finding("fail", f"c{i}", w) for i, w in enumerate(words)))
+    made.result.verdicts["compat:plain:f@phone"] = verdict
+    made.result.outcomes |= {
+        "compat:plain:f@phone": "ran", "compat:plain:f@litert": "failed",
+        "lower:needy": "failed", "convert:needy:f": "skipped",
+    }  # fmt: skip
+    made.result.reasons = {"lower:needy": "no such file", "compat:plain:f@litert": "out of\nmemory"}
+    return made
+
+
+def test_why_an_artifact_failed(tmp_path: Path) -> None:
+    made = failing(tmp_path)
+    told = tables.failure_lines(made)
+    assert told == [
+        "plain:f@litert: out of memory",
+        "plain:f@phone: gpu takes nothing: no kernels (+2 more)",
+        "lower:needy: no such file",
+    ]
+    assert tables.failure_lines(made, "evaluate")[-1] == "lower:needy: no such file"
+
+
+def test_the_reasons_are_on_standard_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = failing(tmp_path)
+    for until in ("release", "evaluate"):
+        tables.print_tables(made, until)
+        out = capsys.readouterr().out.splitlines()
+        assert out[-1] == "lower:needy: no such file"
+        assert not any(line.endswith(" ") for line in out)
+
+
+def test_many_reasons_end_somewhere(tmp_path: Path) -> None:
+    made = outcome(tmp_path)
+    made.result.outcomes = {f"lower:m{i}": "failed" for i in range(30)}
+    told = tables.failure_lines(made)
+    assert len(told) == tables.FAILURES + 1
+    assert told[-1] == "and 10 more"
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_names_and_verdicts_are_whole_in_any_terminal(tmp_path: Path, width: int) -> None:
+    manifest = MANIFEST.replace("plain:", f"{LONG}:")
+    made = outcome(tmp_path, manifest, **{LONG: measured()})
+    made.result.verdicts[f"compat:{LONG}:f@phone"] = Verdict(
+        (Finding("fail", "size", "too large"),), (Margin("size", 600_000, 500_000, "target phone"),)
+    )
+    made.result.outcomes = dict.fromkeys((f"convert:{LONG}:f", f"compat:{LONG}:f@phone"), "ran")
+    header, *lines = rendered(tables.artifacts(made), width)
+    stage = "" if width == 80 else "compat "
+    assert lines[1].startswith(f"{LONG}:f@phone {stage}failed")
+    assert all(len(line) <= width for line in (header, *lines))
+    assert ("time" in header) == (width > 100)
+    header, *lines = rendered(tables.evaluations(made), width)
+    row = next(line for line in lines if line.startswith(LONG))
+    assert row.startswith(f"{LONG} litert compatible")
+    assert row.endswith("fits")
+    assert header.startswith("model target verdict")
+    assert header.endswith("gate")
+    assert ("weights" in header) == (width == 160)
+
+
+def inspected(name: str, **more: Any) -> Inspected:
+    found = {
+        "size": 1_234_567, "params": 278_690, "macs": {"total": 12_500_000}, "loads": True,
+        "ops": {"builtin": {"ADD": 3}, "select": {}, "custom": {}}, "problem": "",
+        "not_loaded": "", **more,
+    }  # fmt: skip
+    return Inspected(name, found)
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_files_fold_between_words(width: int) -> None:
+    name = "/home/somebody/projects/flowers/dist/phone/" + "a_long_folder/" * 4 + f"{LONG}.tflite"
+    why = "it " + "has an operator that nobody has a kernel for; " * 9 + "write something else"
+    found = [inspected(name), inspected("b.tflite", loads=False, problem=why)]
+    header, *lines = rendered(summary(found, None), width)
+    assert header.startswith("file size")
+    assert ("ops" in header) == (width > 80)
+    words = {word for line in lines for word in line.split()}
+    assert any(f"{LONG}.tflite" in word for word in words)
+    assert {*why.split()} <= words
+    assert all(len(line) <= width for line in lines)
+
+
+def test_files_are_whole_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:
+    why = "a reason of many words, " * 30 + "and the remedy"
+    files = ["some/" * 60 + "a.tflite", "b.tflite"]
+    print_inspected([inspected(files[0]), inspected(files[1], loads=False, not_loaded=why)], None)
+    _, first, second = capsys.readouterr().out.splitlines()
+    assert first.split() == [files[0], "1.23", "MB", "279K", "12.5M", "3", "yes"]
+    assert second.endswith(f"no: {why}")

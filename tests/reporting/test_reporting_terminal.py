@@ -46,6 +46,14 @@ def test_explain_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown[1].startswith("skipped   release:kws:int8@litert: needs lower:kws")
 
 
+def test_equal_words_of_a_gate_are_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    found = [Finding("fail", check, "too many") for check in ("macs", "evaluate.macs", "macs")]
+    event = GateDone("compat:kws:int8@phone", Verdict((*found, Finding("fail", "size", "large"))))
+    assert [line.rpartition(": ")[2] for line in lines(Terminal(), capsys, event)] == [
+        "too many", "large",
+    ]  # fmt: skip
+
+
 def test_random_data_is_said_once_for_all(capsys: pytest.CaptureFixture[str]) -> None:
     terminal = Terminal()
     assert lines(terminal, capsys, *[RANDOM] * 16) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tflbuild.tflite.layer_names import shown_layer
 from tflbuild.tflite.read import Op, Tensor
 
 from .base import Refused, Scene, Spec, need, per_tensor, shape_text
@@ -47,7 +48,7 @@ class Gpu:
                 if -1 in shape:
                     remedy = ": pin it under `inputs`" if index in scene.graph.inputs else ""
                     return index, (
-                        f"it takes fixed shapes only, and {tensor.name!r} is"
+                        f"it takes fixed shapes only, and {shown_layer(tensor.name)!r} is"
                         f" {shape_text(shape)}{remedy}"
                     )
         return None

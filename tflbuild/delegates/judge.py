@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from tflbuild.tflite.layer_names import shown_layer
+
 _LISTED = 3
 _WHAT = {"macs": "MACs", "ops": "operators"}
 
@@ -96,16 +98,11 @@ def _breaks(coverage: Mapping[str, Any]) -> str:
     """What breaks, in few words: ARG_MAX in 'classes' (×1): why; …"""
     breaks = coverage["breaks"]
     shown = [
-        f"{entry['op']} in {_short(entry['layer'])!r} (×{entry['count']}): {entry['why']}"
+        f"{entry['op']} in {shown_layer(entry['layer'])!r} (×{entry['count']}): {entry['why']}"
         for entry in breaks[:_LISTED]
     ]
     more = len(breaks) - len(shown)
     return "; ".join(shown) + (f"; and {more} more" if more > 0 else "")
-
-
-def _short(layer: str) -> str:
-    """The first of the nodes that were fused into one tensor."""
-    return layer.split(";")[0][:80]
 
 
 def _pinned(coverage: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -53,6 +54,9 @@ class Dist:
         for path, digest in wanted.items():
             if not again and self.current(path) == digest:
                 continue
+            folder = (self.root / path).parent
+            if not Path(os.path.realpath(folder)).is_relative_to(self.root):
+                raise TaskError(f"{folder.relative_to(self.root)} leads out of the workspace")
             try:
                 self.store.copy_out(digest, self.root / path, durable=True)
             except OSError as error:

@@ -10,6 +10,7 @@ from typing import Any
 from tflbuild import gates
 from tflbuild.engine.decide import Decider
 from tflbuild.engine.state import Outputs
+from tflbuild.errors import Position
 from tflbuild.evaluation import runtimes
 from tflbuild.manifest.model import Target, Workspace
 from tflbuild.profiles import groups
@@ -110,14 +111,29 @@ class Judge:
         more = f" (and {len(reasons) - SHOWN} more)" if len(reasons) > SHOWN else ""
         names = ", ".join(target.name for target, _ in verdicts)
         return (
-            f"{step.position_of('targets')}: {'; '.join(reasons[:SHOWN])}{more}; or take {names}"
+            f"{targets_of(step)}: {'; '.join(reasons[:SHOWN])}{more}; or take {names}"
             " out of the targets"
         )
+
+    def unvalidated(self, step: Step) -> str:
+        """Why a file that was not run cannot be released for its target; "" when it can. Targets
+        share a validation, and each says for itself whether it takes a file without."""
+        assert step.target is not None
+        validation = next(task for task in step.gates if task.startswith("validate:"))
+        told = self._told(validation, "validate.json")
+        return gates.unvalidated(told.get("unvalidated", ""), self.workspace.targets[step.target])
 
     def _told(self, task: str, output: str) -> Any:
         """What a producer wrote for people: the route, the reason, warnings."""
         outputs = self.decider.rows[task].outputs
         return json.loads(self.decider.store.read(outputs[output][0]))
+
+
+def targets_of(step: Step) -> Position:
+    """Where the manifest gives a step its targets."""
+    assert step.optimization is not None
+    own = f"optimizations.{step.optimization.name}.targets"
+    return step.model.position_of(own if own in step.model.positions else "targets")
 
 
 def sharing(workspace: Workspace, step: Step) -> Sequence[Target]:

@@ -112,7 +112,9 @@ def _superfluous(workspace: Workspace, state: State) -> list[Released]:
 def _predict(seen: View, step: Step, planned: dict[str, Planned], judge: Judge) -> Planned:
     if step.stage == "runtime":
         return _runtime(seen, step, planned)
-    waits = [port.task for port in step.ports if planned[port.task].action in (decide.RUN, DEPENDS)]
+    # A task may read several outputs of another one.
+    producers = dict.fromkeys(port.task for port in step.ports)
+    waits = [name for name in producers if planned[name].action in (decide.RUN, DEPENDS)]
     if waits:
         return Planned(step.name, DEPENDS, tuple(f"on {name}" for name in waits))
     reasons: list[str] = []
@@ -121,10 +123,12 @@ def _predict(seen: View, step: Step, planned: dict[str, Planned], judge: Judge) 
             reasons.append(f"by {name}")
         reasons += [f"by the gate of {name}: {message}" for message in planned[name].missed]
     if reasons:
-        return Planned(step.name, BLOCKED, tuple(reasons))
+        return Planned(step.name, BLOCKED, tuple(dict.fromkeys(reasons)))
     if step.stage == "convert" and (refused := judge.refused(step)):
         return Planned(step.name, BLOCKED, (refused,))
     try:
+        if step.stage == "release" and (refused := judge.unvalidated(step)):
+            return Planned(step.name, BLOCKED, (refused,))
         decision = seen.decider.decide(step)
         if step.stage == "release":
             return _release(seen, step, decision)
@@ -138,7 +142,7 @@ def _predict(seen: View, step: Step, planned: dict[str, Planned], judge: Judge) 
             return Planned(step.name, decide.RUN, (why,))
         seen.decider.settle(step, decision.key, decision.outputs)
         if judgement is not None:
-            missed = tuple(finding.message for finding in judgement.verdict.failures)
+            missed = tuple(dict.fromkeys(f.message for f in judgement.verdict.failures))
             return Planned(step.name, decision.verdict, decision.why, missed)
     return Planned(step.name, decision.verdict, decision.why)
 
@@ -167,7 +171,8 @@ def _wrong(seen: View, wanted: Mapping[str, str]) -> str:
 def _runtime(seen: View, step: Step, planned: dict[str, Planned]) -> Planned:
     """A runtime is for what lies in `dist/` in the end: files whose release is blocked stay as
     they are, and those that will be new are not known yet."""
-    waits = [name for name in step.gates if planned[name].action in (decide.RUN, DEPENDS)]
+    gates = dict.fromkeys(step.gates)
+    waits = [name for name in gates if planned[name].action in (decide.RUN, DEPENDS)]
     if waits:
         return Planned(step.name, DEPENDS, tuple(f"on {name}" for name in waits))
     decision = seen.decider.decide(step)

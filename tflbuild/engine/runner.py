@@ -36,7 +36,7 @@ from tflbuild.engine.events import (
     TaskStarted,
 )
 from tflbuild.engine.files import Seen
-from tflbuild.engine.judge import Judge
+from tflbuild.engine.judge import Judge, targets_of
 from tflbuild.engine.release import Releaser
 from tflbuild.engine.shown import show
 from tflbuild.engine.state import Outputs
@@ -45,7 +45,7 @@ from tflbuild.errors import TaskError, TflbuildError
 from tflbuild.graph import Graph, environment_step, environments, still_listed
 from tflbuild.step import STAGES, Step
 from tflbuild.store.local import DamagedBlob
-from tflbuild.verdict import Verdict
+from tflbuild.verdict import Verdict, printable
 
 MAX_ATTEMPTS = 3  # of an action whose input files change while it runs
 MAX_PASSES = 8  # over the graph, when blobs turn out to be damaged
@@ -84,6 +84,8 @@ class Result:
     measured: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)  # bytes of each converted file, by task
+    # Before conversion: model → target → what that target alone says.
+    fits: Mapping[str, Mapping[str, Verdict]] = field(default_factory=dict)
     interrupted: bool = False
 
     def passed(self, task: str) -> bool:
@@ -139,6 +141,7 @@ class Runner:
         self.lost: set[str] = set()  # digests of damaged blobs
         self.postponed: set[str] = set()  # tasks that wait for those
         self.judge = Judge(graph.workspace, decider)
+        self.result.fits = self.judge.evaluations
         self.releaser = Releaser(decider, folders.dist)
         self.used: dict[tuple[str, str], str] = {}  # (model, file) → digest that went into it
         self.mixed: dict[str, str] = {}  # model → a file that two of its tasks saw differently
@@ -469,6 +472,8 @@ class Runner:
         if step.model.name in self.mixed:
             changed = self.mixed[step.model.name]
             raise TaskError(f"{changed} changed during this build: build again")
+        if refused := self.judge.unvalidated(step):
+            raise TaskError(f"{targets_of(step)}: {refused}")
         try:
             self._ended_here(node, step, self.releaser.release(step))
         except DamagedBlob as error:
@@ -562,7 +567,7 @@ class Runner:
         log: str = "",
         why: tuple[str, ...] = (),
     ) -> None:
-        self._done(TaskDone(task, events.FAILED, seconds, why, reason, log))
+        self._done(TaskDone(task, events.FAILED, seconds, why, printable(reason), log))
         if not self.keep_going:
             self.stopping = True
 

@@ -67,6 +67,8 @@ class Paths:
                 f"expected a file, but {describe(node.value)} is a folder", node.position
             )
         if not os.path.isfile(path):
+            if os.path.exists(path):
+                raise ManifestError(f"{describe(node.value)} is not a regular file", node.position)
             raise self.missing(node, path, "file")
         self.refuse_pointer(node, path)
         return self.relative(path)

@@ -102,6 +102,10 @@ def _path(model: ModelNodes, node: Node, form: Format) -> str:
         path = paths.absolute(node)
         if not os.path.exists(path):
             raise paths.missing(node, path, "folder" if form.FOLDER else "file")
+        if not (os.path.isfile(path) or os.path.isdir(path)):  # a pipe or device may never end
+            raise ManifestError(
+                f"{describe(node.value)} is not a regular file or a folder", node.position
+            )
         paths.refuse_pointer(node, os.path.join(path, MAIN_FILE) if os.path.isdir(path) else path)
         if problem := form.problem(path, describe(node.value)):
             raise ManifestError(problem, node.position)

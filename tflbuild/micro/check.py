@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import combinations, islice
 
+from ..tflite.layer_names import shown_layer
 from ..tflite.read import Op, Subgraph, Tensor, TfliteModel
 from .ops import ABSENT, LETTERS, OTHER, Kernel, kernel
 
 _MOST = 200  # problems listed
+_FEW = 4  # operands of one type that are looked at in all ways
 _FLOATS = frozenset({"float32", "float16", "bfloat16", "float64"})
 _INTEGERS = frozenset({"int4", "int8", "int16", "uint8", "int2"})
 _NAMES = {letter: name for name, letter in LETTERS.items()}
@@ -26,24 +28,41 @@ _WEIGHTED = {  # slots of activation and weight
     "TRANSPOSE_CONV": (2, 1),
     "UNIDIRECTIONAL_SEQUENCE_LSTM": (0, 2),
 }
-# Instead of operators that have no kernel.
+_SELECT = (
+    "c * a + (1 - c) * b, with c the condition cast to the type of a and b, both finite; in place"
+    " of a Keras Embedding, a layer that calls tf.gather"
+)
+# Instead of operators that have no kernel. `tests/micro/test_micro_remedies.py` proves each with
+# the converter, which makes some of them again of what looks like another way.
 _INSTEAD = {
-    "BIDIRECTIONAL_SEQUENCE_LSTM": "two one-way LSTM layers and a concatenation, or unroll=True",
-    "CONV_3D": "Conv2D layers over the slices",
-    "GELU": "ReLU or ReLU6",
-    "LSTM": "unroll=True, or an LSTM layer that converts to UNIDIRECTIONAL_SEQUENCE_LSTM",
-    "POW": "a multiplication, or SQUARE and SQRT",
-    "RANGE": "a constant",
-    "RELU_N1_TO_1": "ReLU6, or MAXIMUM and MINIMUM",
-    "RELU_0_TO_1": "ReLU6, or MAXIMUM and MINIMUM",
-    "REDUCE_ANY": "REDUCE_MAX",
-    "REDUCE_PROD": "multiplications",
-    "RFFT2D": "the custom operator SignalRfft of tflite-micro, or preprocessing outside the model",
-    "SELECT": "tf.where with equal shapes (SELECT_V2)",
-    "TILE": "BROADCAST_TO, or concatenation",
-    "TOPK_V2": "ARG_MAX, or do it outside the model",
-    "UNIDIRECTIONAL_SEQUENCE_RNN": "unroll=True",
+    "BIDIRECTIONAL_SEQUENCE_LSTM": "Bidirectional(LSTM(…, unroll=True)) of Keras",
+    "CONV_3D": "2-D convolutions of the slices (tf.unstack), added and stacked",
+    "GELU": "relu, or x * tf.sigmoid(1.702 * x), which is near to it",
+    "LSTM": "LSTM(…, unroll=True) of Keras",
+    "ONE_HOT": "tf.gather of a constant identity matrix",
+    "POW": "multiplications for a whole exponent (x * x * x); in float32 also"
+    " tf.exp(y * tf.math.log(x)), of x above 0",
+    "RANGE": "a constant: fix the shapes that its limits come from",
+    "REDUCE_ANY": "tf.logical_not(tf.reduce_all(tf.logical_not(x)))",
+    "REDUCE_PROD": "multiplications of the slices",
+    "RELU_0_TO_1": "tf.minimum(tf.nn.relu(x), 1.0)",
+    "RELU_N1_TO_1": "1 - relu(2 - relu(x + 1)): tf.clip_by_value, tf.minimum and tf.maximum"
+    " become this operator again",
+    "RFFT2D": "tf.matmul with a constant DFT matrix, or transform outside the model",
+    "SELECT": _SELECT,
+    "TILE": "tf.concat of copies, or tf.broadcast_to of a dimension of 1; in place of a nearest"
+    " UpSampling2D, tf.image.resize with method='nearest'",
+    "TOPK_V2": "tf.reduce_max and tf.argmax with output_type=tf.int32 for the first,"
+    " or sort outside the model",
+    "UNIDIRECTIONAL_SEQUENCE_RNN": "SimpleRNN(…, unroll=True) of Keras",
 }
+_INTEGERS_INSTEAD = {"SELECT_V2": _SELECT}  # where a kernel takes no integers of 32 bits
+# What a person may change, and how it is said.
+_CHANGES = (
+    ("l", "i", "use int32 instead of int64"),
+    ("h", "b", "use quantize: int8 instead of int16x8"),
+    ("u", "b", "use int8 instead of uint8"),
+)
 
 
 @dataclass(frozen=True)
@@ -140,7 +159,7 @@ def _op_problem(graph: Subgraph, op: Op, before_conversion: bool) -> tuple[str, 
     for slot in found.constant:
         tensor = tensors[slot] if slot < len(tensors) else None
         if tensor is not None and not tensor.is_constant:
-            why = f"its input {slot} ('{tensor.name}') must be a constant"
+            why = f"its input {slot} ('{shown_layer(tensor.name)}') must be a constant"
             return why, "compute it from shapes that are known, or write it as a constant"
     if op.name == "FULLY_CONNECTED" and (weight := tensors[1]) and weight.dtype == "int4":
         if weight.quantization and len(weight.quantization.scale) > 1:
@@ -175,22 +194,37 @@ def _wrong_types(
     has = f"{_types(inputs)} → {_types(outputs)}"
     half = next((t for t in used if t.dtype in ("float16", "bfloat16")), None)
     if half:
-        why = f"{half.dtype} ('{half.name}') has no kernel ({has})"
+        why = f"{half.dtype} ('{shown_layer(half.name)}') has no kernel ({has})"
         return why, "use quantize: int8, or none"
     if op.name in _WEIGHTED and (pair := _pair(op, inputs)):
         activation, weight = pair
         if activation.dtype in _FLOATS and weight.dtype in _INTEGERS:
             why = f"{activation.dtype} activations with {weight.dtype} weights have no kernel"
             return why, "use quantize: int8 instead of dynamic_range, or none"
-    why = f"its kernel does not take {has}"
-    if any(t.dtype in ("int64", "uint64") for t in used):
-        return why, "use int32 instead of int64"
-    if any(t.dtype == "int16" for t in used):
-        return why, "use quantize: int8 instead of int16x8"
-    if any(t.dtype == "uint8" for t in used):
-        return why, "use int8 instead of uint8"
-    takes = _takes(found)
-    return why, f"give it {takes}" if takes else "give it other types, or replace the layer"
+    return f"its kernel does not take {has}", _other_types(op, found, inputs, outputs)
+
+
+def _other_types(
+    op: Op, found: Kernel, inputs: list[Tensor | None], outputs: list[Tensor | None]
+) -> str:
+    """Only what makes types that the kernel takes."""
+    letters = f"{_letters(inputs)}>{_letters(outputs)}"
+    scaled = {LETTERS.get(t.dtype) for t in (*inputs, *outputs) if t and t.quantization}
+    able = [c for c in _CHANGES if c[0] in letters and (c[0] != "h" or "h" in scaled)]
+    for count in range(1, len(able) + 1):
+        for chosen in combinations(able, count):
+            changed = letters
+            for old, new, _ in chosen:
+                changed = changed.replace(old, new)
+            if found.takes(changed):
+                return " and ".join(text for _, _, text in chosen)
+    for letter in ("b", "h"):
+        if letter in scaled and found.takes(letters.replace(letter, "f")):
+            return f"keep it in float32 (keep_float: [{op.name}])"
+    if op.name in _INTEGERS_INSTEAD and "i" in letters:
+        return f"use {_INTEGERS_INSTEAD[op.name]}"
+    takes = _takes(found, letters)
+    return f"it takes {takes} values" if takes else "replace the layer, or run this part outside"
 
 
 def _pair(op: Op, inputs: list[Tensor | None]) -> tuple[Tensor, Tensor] | None:
@@ -206,9 +240,20 @@ def _types(tensors: list[Tensor | None]) -> str:
     return ", ".join(names + ["…"] * (len(tensors) > 6)) or "nothing"
 
 
-def _takes(found: Kernel) -> str:
-    """The types of a rule that names one set of them, for people."""
-    letters = found.types.split("]")[0].lstrip("([") if found.types[:1] in ("(", "[") else ""
-    if not letters and found.types[:1] in _NAMES:
-        letters = found.types[0]
-    return " or ".join(_NAMES[c] for c in letters if c in _NAMES)
+def _takes(found: Kernel, letters: str) -> str:
+    """The types for people that the kernel takes in place of one of those that stand there: of all
+    that have this one, or, of few, of some. What has a type of its own (a condition, an index)
+    keeps it."""
+    able = [new for new in "fbhiB" if any(map(found.takes, _with(letters, new)))]
+    names = [_NAMES[letter] for letter in able]
+    return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _with(letters: str, new: str) -> Iterator[str]:
+    for old in sorted({*letters} - {new, ">", ABSENT}):
+        places = [i for i, letter in enumerate(letters) if letter == old]
+        fewest = 1 if len(places) <= _FEW else len(places)
+        for count in range(len(places), fewest - 1, -1):
+            for chosen in combinations(places, count):
+                changed = (new if i in chosen else c for i, c in enumerate(letters))
+                yield "".join(changed)

@@ -27,6 +27,7 @@ from ..tflite.read import read_model
 
 _STEP = 16  # MicroArenaBufferAlignment(), tensorflow/lite/micro/micro_arena_constants.h
 _MOST_ARENA = 1 << 29
+_BASE_MEMORY = 2 << 30  # bytes of address space: Python, NumPy and two runtimes
 _MOST_MEMORY = 8 << 30
 _MOST_TEXT = 1 << 16
 # What the allocator says when the arena is too small, and nothing else does.
@@ -46,9 +47,10 @@ def main(arguments: list[str]) -> None:
     name, found, peak, samples, seed = arguments
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = _MOST_MEMORY if hard == resource.RLIM_INFINITY else min(_MOST_MEMORY, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
     data = Path(name).read_bytes()
+    most = min(_MOST_MEMORY, _BASE_MEMORY + 8 * (len(data) + int(peak)))
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
     with Path(found).open("w") as lines:
 
         def tell(**values: Any) -> None:

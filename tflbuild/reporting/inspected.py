@@ -9,16 +9,18 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from tflbuild.engine.inspect import Inspected
 from tflbuild.manifest.model import Target
+from tflbuild.reporting.layout import Column, Grid, clean, show, stdout
 from tflbuild.verdict import amount, size
 
 _ROWS = 60  # of a table; a hostile file may have a million
 _REASONS = 8
+_LONG = 5000  # characters of a path: systems allow some 4,096
 _KINDS = ("builtin", "select", "custom")
 
 
@@ -30,17 +32,11 @@ def print_inspected(
         if one.measured is None or (one.exit_code and (quiet or one.verdict is None)):
             print(f"tflbuild: {clean(one.file, 1000)}: {_reason(one)}", file=sys.stderr)
     readable = [] if quiet else [one for one in found if one.measured is not None]
-    console = Console(
-        file=sys.stdout,
-        width=None if sys.stdout.isatty() else 160,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
     if len(found) > 1 and not full:
         if readable:
-            console.print(_summary(readable, target), soft_wrap=False)
+            show(summary(readable, target))
         return
+    console = stdout(160)
     for index, one in enumerate(readable):
         if index:
             console.print()
@@ -48,18 +44,12 @@ def print_inspected(
             console.print(part)
 
 
-def clean(text: object, limit: int = 80) -> str:
-    """Text of a file, fit for a terminal: nothing that moves its cursor, and not without end."""
-    plain = "".join(c if c.isprintable() else "�" for c in str(text)[: limit + 1])
-    return plain if len(plain) <= limit else plain[: limit - 1] + "…"
-
-
 def _reason(one: Inspected) -> str:
     if one.measured is None:
         return clean(one.error, 1000)
     if one.verdict is not None and not one.verdict.passed:
         return "; ".join(clean(finding.message, 1000) for finding in one.verdict.failures)
-    return clean(one.measured["problem"], 1000)
+    return clean(one.measured["problem"] or one.measured.get("not_loaded", ""), 1000)
 
 
 def _table(*columns: str, right: Iterable[str] = ()) -> Table:
@@ -79,24 +69,29 @@ def _more(table: Table, count: int) -> None:
         _row(table, f"… and {count - _ROWS:,} more")
 
 
-def _summary(found: Sequence[Inspected], target: Target | None) -> Table:
+def summary(found: Sequence[Inspected], target: Target | None) -> Grid:
+    """One row for each file that could be read: what it costs, and whether it fits, or why not."""
     verdict = "runs" if target is None else f"fits {target.name}"
-    table = _table("file", "size", "params", "MACs", "ops", verdict,
-                   right=("size", "params", "MACs", "ops"))  # fmt: skip
+    grid = Grid(
+        Column("file", folds=50),
+        Column("size", right=True, leaves=4),
+        Column("params", right=True, leaves=2),
+        Column("MACs", right=True, leaves=3),
+        Column("ops", right=True, leaves=1),
+        Column(verdict, folds=24),
+    )
     for one in found:
         measured = one.measured
         assert measured is not None
-        _row(
-            table,
-            one.file,
+        grid.add(
+            clean(one.file, _LONG),
             size(measured["size"]),
             amount(measured["params"]),
             amount(measured["macs"]["total"]),
-            sum(n for kind in _KINDS for n in measured["ops"][kind].values()),
+            f"{sum(n for kind in _KINDS for n in measured['ops'][kind].values()):,}",
             "yes" if not _failed(one) else f"no: {_reason(one)}",
-            limit=200,
-        )  # fmt: skip
-    return table
+        )
+    return grid
 
 
 def _failed(one: Inspected) -> bool:
@@ -136,12 +131,9 @@ def _facts(measured: Mapping[str, Any]) -> Table:
         _row(table, "needs at least", _minimum(versions), limit=300)
     if measured["subgraphs"] > 1:
         _row(table, "subgraphs", measured["subgraphs"])
-    _row(
-        table,
-        "LiteRT",
-        "loads it" if measured["loads"] else f"does not load it: {measured['problem']}",
-        limit=1000,
-    )
+    why = measured["problem"] or measured.get("not_loaded", "")
+    _row(table, "LiteRT", "loads it" if measured["loads"] else f"does not load it: {why}",
+         limit=1000)  # fmt: skip
     return table
 
 
@@ -330,10 +322,10 @@ def _delegates(delegates: Mapping[str, Any]) -> list[RenderableType]:
             _share(found.get("share_macs")),
             found.get("partitions", ""),
             reasons[0] if reasons else "nothing",
-            limit=200,
+            limit=1000,
         )
         for reason in reasons[1:]:
-            _row(table, "", "", "", "", reason, limit=200)
+            _row(table, "", "", "", "", reason, limit=1000)
     return [table]
 
 

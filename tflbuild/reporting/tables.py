@@ -1,65 +1,72 @@
-"""The tables at the end of build, evaluate and validate."""
+"""The tables at the end of build, evaluate and validate, and why what failed did."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from tflbuild.engine import events
 from tflbuild.engine.build import Outcome
+from tflbuild.errors import one_line
 from tflbuild.evaluation import runtimes
 from tflbuild.manifest.model import Target
-from tflbuild.verdict import Verdict
+from tflbuild.reporting.layout import Column, Grid, first_few, show, stdout
+from tflbuild.step import Artifact
+from tflbuild.verdict import Finding, Margin, Verdict, amount, size
+
+FEW = 5  # models that more than the table is shown of
+FAILURES = 20  # lines below the table
+LONG = 1000  # characters of one
+MICRO = "ops.micro"  # the check of what a microcontroller's kernels lack
+OF_OPS = ("convertible", "ops.select", "ops.custom")  # checks that `runtimes.lines` puts into words
 
 
 def print_tables(outcome: Outcome, until: str) -> None:
     """Print what the command was about; nothing when there is nothing to show."""
-    table = evaluations(outcome) if until == "evaluate" else artifacts(outcome)
-    if table.row_count:
-        width = None if sys.stdout.isatty() else 160
-        console = Console(file=sys.stdout, width=width, highlight=False)
-        console.print(table)
-        for line in evaluation_lines(outcome) if until == "evaluate" else ():
-            console.print(line, markup=False, soft_wrap=True)
+    if until == "evaluate":
+        grid, lines = evaluations(outcome), evaluation_lines(outcome)
+    else:
+        grid, lines = artifacts(outcome), []
+    if grid.rows:
+        show(grid)
+    console = stdout()
+    for line in [*lines, *failure_lines(outcome, until)]:
+        console.print(line, soft_wrap=True)
 
 
-FEW = 5  # models that more than the table is shown of
-NUMBERS = ("ops", "params", "MACs", "weights", "activations", "time", "float → file", "SQNR")
-
-
-def _table(name: str, *columns: str) -> Table:
-    """In a narrow terminal names fold onto a second line; numbers and verdicts stay whole."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column(name, overflow="fold", min_width=12)
-    for column in columns:
-        right = column in NUMBERS
-        whole = column != "verdict"  # which may name conditions
-        table.add_column(column, justify="right" if right else "left", no_wrap=whole)
-    return table
-
-
-def evaluations(outcome: Outcome) -> Table:
+def evaluations(outcome: Outcome) -> Grid:
     """One row per model and target: what the model is made of, and whether it could ship there."""
-    columns = ("ops", "params", "MACs", "weights", "activations", "gate")
-    table = _table("model", "target", "verdict", *columns)
-    for model, measured, verdict, targets in _evaluated(outcome):
+    grid = Grid(
+        Column("model"),
+        Column("target"),
+        Column("verdict", folds=24),  # it may name conditions
+        Column("ops", right=True, leaves=3),
+        Column("params", right=True, leaves=4),
+        Column("MACs", right=True, leaves=5),
+        Column("weights", right=True, leaves=1),
+        Column("activations", right=True, leaves=2),
+        Column("gate"),
+    )
+    for found in _evaluated(outcome):
+        measured = found.measured
         numbers = (
-            _number(measured.get("op_count")),
-            _number(measured.get("params")),
-            _number(measured.get("macs")),
-            _bytes(measured.get("weights_bytes")),
-            _bytes(measured.get("memory", {}).get("peak_bytes")),
-            "passed" if verdict.passed else "failed",
+            _shown(amount, measured.get("op_count")),
+            _shown(amount, measured.get("params")),
+            _shown(amount, measured.get("macs")),
+            _shown(size, measured.get("weights_bytes")),
+            _shown(size, measured.get("memory", {}).get("peak_bytes")),
         )
-        for index, target in enumerate(targets):
+        for index, target in enumerate(found.targets):
             told = runtimes.of_target(measured, target)
-            word = " ".join([told["verdict"], ", ".join(told["with"])]).strip()
-            shown = numbers if index == 0 else ("",) * len(numbers)
-            table.add_row(model if index == 0 else "", target.name, word, *shown)
-    return table
+            grid.add(
+                found.model if index == 0 else "",
+                target.name,
+                " ".join([told["verdict"], ", ".join(told["with"])]).strip(),
+                *(numbers if index == 0 else ("",) * len(numbers)),
+                "fits" if found.fits[target.name].passed else "does not fit",
+            )
+    return grid
 
 
 def evaluation_lines(outcome: Outcome) -> list[str]:
@@ -67,19 +74,50 @@ def evaluation_lines(outcome: Outcome) -> list[str]:
     those alone that something stops."""
     evaluated = list(_evaluated(outcome))
     lines = []
-    for model, measured, _, targets in evaluated:
-        found = {target.name: runtimes.of_target(measured, target) for target in targets}
-        stopped = any(own["ops"] for own in found.values())
-        if len(evaluated) > FEW and not stopped:
+    for found in evaluated:
+        if len(evaluated) > FEW and found.verdict.passed and found.all_fit:
             continue
-        told = runtimes.lines(measured, found, list(found))
-        told += runtimes.also_lines(runtimes.verdicts(measured), [t.runtime for t in targets])
-        lines += [f"{model}: {line}" for line in told]
+        measured = found.measured
+        said = {
+            target.name: {
+                **(its := runtimes.of_target(measured, target)),
+                # What would be taken with something, were it not for what the target asks itself.
+                "with": its["with"] if found.fits[target.name].passed else [],
+            }
+            for target in found.targets
+            # No other op would help: its finding says what is wrong with the one that is there.
+            if not any(finding.check == MICRO for finding in found.fits[target.name].failures)
+        }
+        told = runtimes.lines(measured, said, list(said))
+        for target in found.targets:
+            failures = found.fits[target.name].failures
+            rest = dict.fromkeys(f.message for f in failures if f.check not in OF_OPS)
+            told += [f"{target.name}: {m}" for m in first_few(iter(rest), runtimes.SHOWN)]
+        own = [f for f in found.verdict.failures if f.check.startswith("evaluate.")]
+        told += [f"its gate does not pass: {finding.message}" for finding in own]
+        told += runtimes.also_lines(
+            runtimes.verdicts(measured), [target.runtime for target in found.targets]
+        )
+        lines += [f"{found.model}: {one_line(line, LONG)}" for line in told]
     return lines
 
 
-def _evaluated(outcome: Outcome) -> Iterator[tuple[str, Any, Verdict, list[Target]]]:
-    """Each model that was evaluated: its name, measurement, verdict and targets."""
+@dataclass(frozen=True)
+class _Evaluated:
+    """A model that was evaluated: its measurement, its own verdict, and that of each target."""
+
+    model: str
+    measured: Mapping[str, Any]
+    verdict: Verdict
+    targets: list[Target]
+    fits: Mapping[str, Verdict]
+
+    @property
+    def all_fit(self) -> bool:
+        return all(verdict.passed for verdict in self.fits.values())
+
+
+def _evaluated(outcome: Outcome) -> Iterator[_Evaluated]:
     result, graph = outcome.result, outcome.graph
     assert result is not None
     assert graph is not None
@@ -88,29 +126,36 @@ def _evaluated(outcome: Outcome) -> Iterator[tuple[str, Any, Verdict, list[Targe
             model = graph.steps[task].model
             names = dict.fromkeys(t for o in model.optimizations for t in o.targets)
             targets = [graph.workspace.targets[name] for name in names]
-            yield model.name, measured, result.verdicts[task], targets
+            yield _Evaluated(
+                model.name, measured, result.verdicts[task], targets, result.fits[model.name]
+            )
 
 
-def artifacts(outcome: Outcome) -> Table:
+def artifacts(outcome: Outcome) -> Grid:
     """One row per artifact: how far it came, the time of its stages, sizes, worst error."""
     result, graph = outcome.result, outcome.graph
     assert result is not None
     assert graph is not None
-    metrics = ["accuracy"] if any(m.get("metrics") for m in result.measured.values()) else []
-    margins = {str(a): _tightest(result.verdicts, str(a)) for a in graph.artifacts()}
-    budgets = ["budget"] if any(margins.values()) else []
-    columns = ("stage", "status", "time", "float → file", "SQNR", *metrics, *budgets)
-    table = _table("artifact", *columns)
+    metrics = any(m.get("metrics") for m in result.measured.values())
+    budgets = {str(a): _budget(outcome, a) for a in graph.artifacts()}
+    budgeted = any(budgets.values())
+    grid = Grid(
+        Column("artifact"),
+        Column("stage", leaves=5),
+        Column("status"),
+        Column("time", right=True, leaves=1),
+        Column("float → file", right=True, leaves=2),
+        Column("SQNR", right=True, leaves=3),
+        *([Column("accuracy", leaves=4)] if metrics else []),
+        *([Column("budget", leaves=6)] if budgeted else []),
+    )
     for artifact in graph.artifacts():
-        release = f"release:{artifact}"
-        convert = graph.steps[release].ports[0].task
-        pair = convert.partition(":")[2]  # with the suffix of the converter profile
-        stages = (f"evaluate:{artifact.model}", convert, f"compat:{artifact}",
-                  f"validate:{pair}", release)  # fmt: skip
+        stages = _stages(outcome, artifact)
         if not any(stage in result.outcomes for stage in stages[1:]):
             continue
-        validation = result.measured.get(f"validate:{pair}", {})
-        table.add_row(
+        _, convert, _, validate, _ = stages
+        validation = result.measured.get(validate, {})
+        grid.add(
             str(artifact),
             *_standing(outcome, str(artifact), stages),
             f"{sum(result.seconds.get(stage, 0.0) for stage in stages[1:]):.1f} s",
@@ -120,9 +165,71 @@ def artifacts(outcome: Outcome) -> Table:
             ),
             _worst(validation),
             *([_accuracy(validation)] if metrics else []),
-            *([margins[str(artifact)]] if budgets else []),
+            *([budgets[str(artifact)]] if budgeted else []),
         )
-    return table
+    return grid
+
+
+def failure_lines(outcome: Outcome, until: str = "release") -> list[str]:
+    """Why each artifact failed, one line for each; then other tasks that did: what an artifact
+    needs, but is not made of."""
+    return first_few(_failures(outcome, until), FAILURES)
+
+
+def _failures(outcome: Outcome, until: str) -> Iterator[str]:
+    result, graph = outcome.result, outcome.graph
+    assert result is not None
+    assert graph is not None
+    told: set[str] = set()
+    for artifact in graph.artifacts() if until != "evaluate" else ():
+        stages = _stages(outcome, artifact)
+        if not any(stage in result.outcomes for stage in stages[1:]):
+            continue
+        if bad := _bad(outcome, stages):
+            told |= {*bad}
+            # The name of the artifact ends with that of its target.
+            why = _reasons(outcome, bad).removeprefix(f"target {artifact.target}: ")
+            yield f"{artifact}: {why}"
+    for task, ended in result.outcomes.items():
+        if ended == events.FAILED and task not in told:
+            yield f"{task}: {_reasons(outcome, [task])}"
+
+
+def _reasons(outcome: Outcome, tasks: list[str]) -> str:
+    """The first reason, and how many more there are."""
+    result = outcome.result
+    assert result is not None
+    found: list[str] = []
+    for task in tasks:
+        failures: list[Finding] = result.verdicts.get(task, Verdict()).failures
+        found += [finding.message for finding in failures] or [result.reasons.get(task, "failed")]
+    # A model's finding may be its file's too, with more words.
+    every = [m for m in dict.fromkeys(found) if not any(o != m and o.startswith(m) for o in found)]
+    more = f" (+{len(every) - 1} more)" if len(every) > 1 else ""
+    return one_line(every[0], LONG) + more
+
+
+def _stages(outcome: Outcome, artifact: Artifact) -> tuple[str, str, str, str, str]:
+    """The tasks that an artifact goes through: evaluate, convert, compat, validate, release."""
+    assert outcome.graph is not None
+    release = f"release:{artifact}"
+    convert = outcome.graph.steps[release].ports[0].task
+    pair = convert.partition(":")[2]  # with the suffix of the converter profile
+    return (f"evaluate:{artifact.model}", convert, f"compat:{artifact}", f"validate:{pair}",
+            release)  # fmt: skip
+
+
+def _bad(outcome: Outcome, stages: tuple[str, ...]) -> list[str]:
+    """Those that failed, or whose gate did not pass."""
+    result = outcome.result
+    assert result is not None
+    return [
+        stage
+        for stage in stages
+        if stage in result.outcomes
+        and not result.passed(stage)
+        and result.outcomes[stage] != events.SKIPPED
+    ]
 
 
 def _standing(outcome: Outcome, artifact: str, stages: tuple[str, ...]) -> tuple[str, str]:
@@ -130,8 +237,7 @@ def _standing(outcome: Outcome, artifact: str, stages: tuple[str, ...]) -> tuple
     result = outcome.result
     assert result is not None
     reached = [stage for stage in stages if stage in result.outcomes]
-    bad = [s for s in reached if not result.passed(s) and result.outcomes[s] != "skipped"]
-    if bad:
+    if bad := _bad(outcome, stages):
         status = "failed, stale" if artifact in outcome.released else "failed"
         return bad[0].partition(":")[0], status
     done = [stage for stage in reached if result.passed(stage)]
@@ -143,19 +249,35 @@ def _standing(outcome: Outcome, artifact: str, stages: tuple[str, ...]) -> tuple
     return stage, "not reached" if stopped else "passed"
 
 
-def _tightest(verdicts: Mapping[str, Verdict], artifact: str) -> str:
-    """The budget of a file that the least is left of."""
-    verdict = verdicts.get(f"compat:{artifact}", Verdict())
-    if not verdict.margins:
+def _budget(outcome: Outcome, artifact: Artifact) -> str:
+    """The budget that is missed, else that of a file that the least is left of."""
+    result = outcome.result
+    assert result is not None
+    margins = list(result.verdicts.get(f"compat:{artifact}", Verdict()).margins)
+    if not margins:  # it came to no file: what was missed before that
+        before = result.fits.get(artifact.model, {}).get(artifact.target, Verdict())
+        own = result.verdicts.get(f"evaluate:{artifact.model}", Verdict())
+        margins = [m for m in (*own.margins, *before.margins) if _used(m) > 1]
+    if not margins:
         return ""
-    margin = max(verdict.margins, key=lambda m: (m.value is None, (m.value or 0) / m.limit))
+    margin = max(margins, key=lambda m: (_used(m) > 1, m.value is not None, _used(m)))
     return f"{margin.name} {margin.text}"
+
+
+def _used(margin: Margin) -> float:
+    """The part of a budget that is used; above 1 it is missed, as one is whose number nobody
+    knows."""
+    if margin.value is None:
+        return float("inf")
+    if margin.limit <= 0:
+        return float(margin.value > margin.limit) * 2
+    return margin.value / margin.limit
 
 
 def _sizes(before: int | None, after: int | None) -> str:
     if after is None:
-        return "" if before is None else f"{_bytes(before)} →"
-    return _bytes(after) if before is None else f"{_bytes(before)} → {_bytes(after)}"
+        return "" if before is None else f"{size(before)} →"
+    return size(after) if before is None else f"{size(before)} → {size(after)}"
 
 
 def _worst(validation: Any) -> str:
@@ -173,19 +295,5 @@ def _accuracy(validation: Any) -> str:
     return f"{worst['file']:.4f} of {worst['source']:.4f}"
 
 
-def _number(value: int | None) -> str:
-    if value is None:
-        return ""
-    for unit, size in (("G", 10**9), ("M", 10**6), ("K", 10**3)):
-        if value >= size:
-            return f"{value / size:.2f}{unit}"
-    return str(value)
-
-
-def _bytes(value: int | None) -> str:
-    if value is None:
-        return ""
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("KB", 10**3)):
-        if value >= size:
-            return f"{value / size:.1f} {unit}"
-    return f"{value} B"
+def _shown(how: Callable[[int], str], value: int | None) -> str:
+    return "" if value is None else how(value)

@@ -65,7 +65,12 @@ class Terminal:
             self._line(f"{event.outcome:<9} {event.task}{seconds}{why}")
 
     def _gate(self, event: GateDone) -> None:
+        told: set[tuple[str, str]] = set()  # what a model misses, its file may in the same words
         for finding in event.verdict.findings:
+            words = (finding.level, finding.message)
+            if words in told:
+                continue
+            told.add(words)
             if finding.level == "fail":
                 self._line(f"gate      {event.task}: {finding.message}", always=True)
             elif finding.check == "data":  # said once, for all of them

@@ -10,7 +10,7 @@ from __future__ import annotations
 from tflbuild.kernels import Kernels
 from tflbuild.stages.base import Request
 
-VERSION = 5
+VERSION = 6
 MODULES: tuple[str, ...] = ("flatbuffers", "ai_edge_litert", "numpy")
 ZYGOTE = "lite"
 

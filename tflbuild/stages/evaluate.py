@@ -27,7 +27,7 @@ from tflbuild.stages.convert import finish, open_lowered
 if TYPE_CHECKING:
     from tflbuild.tflite.read import TfliteModel
 
-VERSION = 4
+VERSION = 5
 MODULES: tuple[str, ...] = ("tensorflow", "numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "tf"
 
@@ -145,8 +145,9 @@ class Places:
 def measure(data: bytes, model: TfliteModel, place_of: Places) -> dict[str, Any]:
     """Ops by class, data sizes (bytes), MACs, memory traffic, parameters, types, shapes, control
     flow and state of a float file, and the layers that cost most."""
+    from tflbuild.delegates import table
     from tflbuild.micro import check
-    from tflbuild.tflite import cost, layers, memory
+    from tflbuild.tflite import cost, layers, memory, versions
 
     def name_of(subgraph: int, op: int) -> str:
         return place_of(subgraph, op).name
@@ -190,6 +191,8 @@ def measure(data: bytes, model: TfliteModel, place_of: Places) -> dict[str, Any]
         "dynamic": {"count": count, "first": dynamic},
         "subgraphs": len(model.subgraphs),
         "memory": memory.describe(model),
+        "versions": versions.describe(model),
+        "delegates": table.measure(model, data),
         "layers": rows,
         "layers_left_out": more,
         "micro": check.problems(model, before_conversion=True),

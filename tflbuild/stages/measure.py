@@ -9,7 +9,7 @@ from tflbuild.evaluation.naming import FUSED, Names, with_root
 from tflbuild.stages.base import Request
 from tflbuild.stages.evaluate import Places, cut, empty, measure, unsupported
 
-VERSION = 3
+VERSION = 4
 MODULES: tuple[str, ...] = ("numpy", "flatbuffers", "ai_edge_litert")
 ZYGOTE = "lite"
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ _CHUNK = 1 << 20
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content, in hex. Raises OSError."""
+    """SHA-256 of a file's content, in hex. Raises OSError, also for what is no regular file: a pipe
+    would block, a device may never end."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "is not a regular file")
     digest = hashlib.sha256()
     with path.open("rb", buffering=0) as stream:
         buffer = bytearray(_CHUNK)

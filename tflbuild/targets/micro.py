@@ -7,6 +7,7 @@ from typing import Any
 
 from tflbuild.manifest.model import Optimization, Target
 from tflbuild.targets import ops
+from tflbuild.tflite.layer_names import shown_layer
 from tflbuild.verdict import FAIL, WARN, Finding
 
 NAME = "micro"
@@ -27,7 +28,7 @@ def judge_file(measured: Mapping[str, Any], target: Target) -> Sequence[Finding]
     found = list(ops.file_findings(measured))
     micro = measured["micro"]
     for problem in micro["problems"][:SHOWN]:
-        place = f" at {problem['layer']!r}" if problem["layer"] else ""
+        place = f" at {shown_layer(problem['layer'])!r}" if problem["layer"] else ""
         remedy = f"; {problem['remedy']}" if problem["remedy"] else ""
         text = f"{problem['op'] or 'the file'}{place}: {problem['why']}{remedy}"
         found.append(Finding(FAIL, "micro.kernels", text))

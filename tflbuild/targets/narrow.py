@@ -8,6 +8,7 @@ from typing import Any
 from tflbuild.delegates.judge import judge
 from tflbuild.manifest.model import Target
 from tflbuild.tflite.layer_names import shown_layer
+from tflbuild.tflite.runtime_versions import oldest_runtime, parse
 from tflbuild.tflite.version_judge import too_new
 from tflbuild.verdict import FAIL, Finding
 
@@ -17,10 +18,7 @@ SHOWN = 5  # places that a message names
 def narrowed(measured: Mapping[str, Any], target: Target) -> Iterator[Finding]:
     """What of a file (`compat.json`) the target's own keys refuse."""
     present = {name for kind in ("builtin", "select", "custom") for name in measured["ops"][kind]}
-    if target.allow_ops and (other := sorted(present - {*target.allow_ops})):
-        yield _finding("allow_ops", f"{_few(other)} not among allow_ops of target {target.name}")
-    if denied := sorted(present & {*target.deny_ops}):
-        yield _finding("deny_ops", f"target {target.name} denies {_few(denied)} (deny_ops)")
+    yield from _operators(present, target)
     if target.min_runtime is not None:
         for message in too_new(measured["versions"], target.min_runtime):
             yield _finding("min_runtime", f"target {target.name}: {message}")
@@ -33,13 +31,31 @@ def narrowed(measured: Mapping[str, Any], target: Target) -> Iterator[Finding]:
                 yield _finding("dtypes", type_message(dtype, place, target))
     dynamic = measured["dynamic"]
     if target.static_shapes and (dynamic["io"] or dynamic["inner"]):
-        names = [_named(entry) for entry in dynamic["io"]]
-        where = f"of {_few(names)}" if names else "of inner tensors"
-        yield _finding(
-            "static_shapes",
-            f"shapes {where} are known only when the model runs (static_shapes of target"
-            f" {target.name}); pin them with `inputs`",
-        )
+        yield _static_shapes([_named(entry) for entry in dynamic["io"]], target)
+
+
+def lasting(measured: Mapping[str, Any], target: Target) -> Iterator[Finding]:
+    """What of a model before conversion (`evaluate.json`) the target's own keys refuse, whatever
+    its optimizations: quantizing takes no operator away, and makes none older."""
+    if "delegates" not in measured:  # not convertible: there is more to say first
+        return
+    present = {name for kind in ("builtin", "select", "custom") for name in measured["ops"][kind]}
+    yield from _operators(present, target)
+    if target.static_shapes and (dynamic := measured["dynamic_inputs"]):
+        yield _static_shapes([entry["name"] for entry in dynamic], target)
+    if target.min_runtime is not None:
+        numbering, oldest = target.min_runtime
+        for name in sorted(measured["ops"]["builtin"]):
+            since = oldest_runtime(name, numbering)
+            if since is not None and parse(since) > parse(oldest):
+                yield _finding(
+                    "min_runtime",
+                    f"target {target.name}: {name} is there since {numbering} {since}, in whatever"
+                    " version; replace it in the model, or ask for a newer runtime",
+                )
+    for accelerator in target.accelerators:
+        for message in judge(measured["delegates"][accelerator.name], accelerator):
+            yield _finding(f"accelerator.{accelerator.name}", f"target {target.name}: {message}")
 
 
 def met(measured: Mapping[str, Any], target: Target) -> Iterator[str]:
@@ -59,6 +75,22 @@ def met(measured: Mapping[str, Any], target: Target) -> Iterator[str]:
                 f" {'part' if told['partitions'] == 1 else 'parts'}"
                 + (f" (signature '{key}', the worst)" if (key := told.get("signature")) else "")
             )
+
+
+def _operators(present: set[str], target: Target) -> Iterator[Finding]:
+    if target.allow_ops and (other := sorted(present - {*target.allow_ops})):
+        yield _finding("allow_ops", f"{_few(other)} not among allow_ops of target {target.name}")
+    if denied := sorted(present & {*target.deny_ops}):
+        yield _finding("deny_ops", f"target {target.name} denies {_few(denied)} (deny_ops)")
+
+
+def _static_shapes(names: list[str], target: Target) -> Finding:
+    where = f"of {_few(names)}" if names else "of inner tensors"
+    return _finding(
+        "static_shapes",
+        f"shapes {where} are known only when the model runs (static_shapes of target"
+        f" {target.name}); pin them with `inputs`",
+    )
 
 
 def type_message(dtype: str, place: Mapping[str, str], target: Target) -> str:

@@ -109,8 +109,10 @@ def op_traffic(graph: Subgraph, op: Op) -> int:
     written = sum(tensor_bytes(graph.tensors[i]) for i in dict.fromkeys(op.outputs) if i >= 0)
     read = 0
     part = _PART.get(op.name) if op.kind == "builtin" else None
+    seen = set()
     for slot, index in enumerate(op.inputs):
-        if index >= 0 and index not in op.inputs[:slot]:
+        if index >= 0 and index not in seen:
+            seen.add(index)
             size = tensor_bytes(graph.tensors[index])
             read += min(size, written) if slot == part else size
     return read + written

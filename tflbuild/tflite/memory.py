@@ -22,7 +22,7 @@ from .read import BITS, Subgraph, Tensor, TfliteModel, entries
 
 TFLITE_ALIGNMENT = 64  # kDefaultTensorAlignment, tflite/util.h
 FOREVER = 1 << 60  # as the last operator of a tensor: until the next run
-MOST_TENSORS = 50_000  # a plan takes time by the square of them
+MOST_TENSORS = 6_000  # of a graph whose plan is made: it takes the square of their number
 _MOST_BYTES = 1 << 50  # beyond it nothing can be planned, and 64-bit sums could overflow
 _SHOWN = 20  # live tensors named at the peak
 

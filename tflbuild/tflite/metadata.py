@@ -207,7 +207,7 @@ def packed_files(data: bytes) -> dict[str, bytes]:
                         f"the files behind the model are larger than {_MAX_FILES:,} bytes"
                     )
     except (zipfile.BadZipFile, zlib.error, struct.error, ValueError, OSError, EOFError,
-            RuntimeError, IndexError, KeyError, OverflowError) as error:  # fmt: skip
+            RuntimeError, IndexError, KeyError, OverflowError, MemoryError) as error:  # fmt: skip
         text = " ".join(str(error).split())[:200]
         raise InvalidModel(f"the zip behind the model cannot be read: {text}") from error
     return found

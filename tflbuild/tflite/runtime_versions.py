@@ -82,6 +82,16 @@ def to_litert(numbering: str, version: str) -> str | None:
     return found[0] if numbering == TENSORFLOW and found else None
 
 
+@cache
+def oldest_runtime(op: str, numbering: str = TENSORFLOW) -> str | None:
+    """The first release that has an operator in any version; None where none is known."""
+    found = [
+        first_runtime(name, version, numbering) for name, version in known_pairs() if name == op
+    ]
+    known = [release for release in found if release is not None]
+    return min(known, key=parse, default=None)
+
+
 def known_pairs() -> list[tuple[str, int]]:
     """Every (operator, version) that some runtime has."""
     return sorted(_tensorflow())

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .layer_names import shown_layer
 from .runtime_versions import first_runtime, parse
 from .version_remedies import remedy
 
@@ -44,7 +45,6 @@ def too_new(described: Mapping[str, Any], target: tuple[str, str]) -> list[str]:
 
 def _where(need: Mapping[str, Any]) -> str:
     first = need["first"]
-    node, *fused = first["layer"].split(";")
-    layer = node or f"operator {first['op']} of subgraph {first['subgraph']}"
-    layer += ";…" if fused else ""
+    layer = shown_layer(first["layer"])
+    layer = layer or f"operator {first['op']} of subgraph {first['subgraph']}"
     return f"'{layer}'" + (f" and {need['count'] - 1} more" if need["count"] > 1 else "")
