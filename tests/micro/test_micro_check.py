@@ -182,3 +182,12 @@ def test_no_more_than_a_page() -> None:
         g.op(OP.RANK, [x], [x])
     g.io([x], [x])
     assert len(problems(read_model(maker.pack()))) == 200
+
+
+@pytest.mark.parametrize(("letter", "refused"), [("l", True), ("i", False)])
+def test_what_no_quantization_changes(letter: str, refused: bool) -> None:
+    """`tf.argmax` gives int64 by default, which no kernel gives, whatever becomes of its floats."""
+    inputs = [((1, 4), "f", None), ((1,), "i", [1])]
+    case = Case(inputs, [((1,), letter)], s.ArgMaxOptionsT())
+    model = read_model(single("ARG_MAX", case, "f"))
+    assert bool(problems(model, before_conversion=True)) is refused

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from tflite_models import OP, TYPE, Graph, Maker, recurrent, s, two_in_two_out
 
+from tflbuild.evaluation.naming import Place
+from tflbuild.stages.evaluate import measure
 from tflbuild.tflite import cost, layers, memory
 from tflbuild.tflite.digest import describe
 from tflbuild.tflite.dtypes import places
@@ -64,6 +66,16 @@ def test_memory_of_the_worst_entry(adds: tuple[Add, ...]) -> None:
     assert (found["peak_bytes"], found["signature"]) == (512, "wide")
     assert (found["arena_bytes"], found["arena_signature"]) == (512, "wide")
     assert (found["inputs_bytes"], found["outputs_bytes"]) == (256, 256)
+
+
+@BOTH
+def test_evaluation_names_the_worst_entry(adds: tuple[Add, ...]) -> None:
+    found = measure(b"", file(*adds), lambda graph, op: Place())
+    told = ("macs", "traffic_bytes", "input_bytes", "depth", "macs_per_byte")
+    assert [found[key] for key in told] == [768, 3872, 256, 2, round(768 / 3872, 4)]
+    signatures = ("macs_signature", "traffic_signature", "io_signature")
+    assert [found[key] for key in signatures] == ["deep", "deep", "wide"]
+    assert sum(layer["macs"] for layer in found["layers"]) == 768
 
 
 def told(model: TfliteModel) -> dict[str, Any]:

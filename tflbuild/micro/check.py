@@ -153,8 +153,8 @@ def _op_problem(graph: Subgraph, op: Op, before_conversion: bool) -> tuple[str, 
     outputs = [graph.tensors[i] if i >= 0 else None for i in op.outputs]
     letters = f"{_letters(tensors)}>{_letters(outputs)}"
     if not found.takes(letters):
-        if before_conversion and any(t and t.dtype == "float32" for t in (*tensors, *outputs)):
-            return None  # another type may have a kernel
+        if before_conversion and _quantized_runs(op, found, letters):
+            return None
         return _wrong_types(op, found, tensors, outputs)
     for slot in found.constant:
         tensor = tensors[slot] if slot < len(tensors) else None
@@ -170,6 +170,16 @@ def _op_problem(graph: Subgraph, op: Op, before_conversion: bool) -> tuple[str, 
         why = f"its input has {len(first.shape)} dimensions, the kernel takes {found.rank}"
         return why, "reshape it to fewer dimensions"
     return None
+
+
+def _quantized_runs(op: Op, found: Kernel, letters: str) -> bool:
+    """Whether an operator could run once its floats are integers (a bias becomes another type than
+    the activations: of those with weights nothing is said here)."""
+    own = LETTERS["float32"]
+    if own not in letters:
+        return False
+    integers = (letters.replace(own, LETTERS[name]) for name in ("int8", "int16"))
+    return op.name in _WEIGHTED or any(found.takes(text) for text in integers)
 
 
 def _letters(tensors: Iterable[Tensor | None]) -> str:
