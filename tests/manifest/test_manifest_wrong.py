@@ -182,6 +182,22 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
         HEAD + PLAIN + "targets: {s: {runtime: litert, deny_ops: [ADD, conv_2d]}}\n", "6:48",
         "unknown operator 'conv_2d'; did you mean 'CONV_2D'?",
     ),
+    "a select operator that nobody knows": (
+        HEAD + PLAIN + "targets: {s: {runtime: litert, deny_ops: [FlexFoo]}}\n", "6:43",
+        "unknown operator 'FlexFoo'",
+    ),
+    "a kernel for a builtin": (
+        HEAD + PLAIN + "targets: {s: {runtime: custom-ops, ops: {CONV_2D: {}}}}\n", "6:42",
+        "CONV_2D is a builtin operator",
+    ),
+    "a kernel that the Flex delegate hides": (
+        HEAD + PLAIN + "targets: {s: {runtime: custom-ops, select_ops: true, ops: {Cholesky: {}}}}\n",
+        "6:60", "the Flex delegate runs it, and your kernel has no effect",
+    ),
+    "a kernel by a select op's name": (
+        HEAD + PLAIN + "targets: {s: {runtime: custom-ops, ops: {FlexCholesky: {}}}}\n", "6:42",
+        "write `select_ops: true` for the Flex delegate, or Cholesky for a kernel",
+    ),
     "denied beside allowed": (
         HEAD + PLAIN + "targets: {s: {runtime: litert, allow_ops: [ADD], deny_ops: [MUL]}}\n",
         "6:50", "`deny_ops` has no effect beside `allow_ops`",

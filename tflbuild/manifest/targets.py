@@ -63,6 +63,7 @@ def build_target(name: str, node: Node, paths: Paths, problems: Problems) -> Tar
         return None
     builder = _Builder(node, runtime, paths, problems)
     builder.check_effect()
+    builder.check_custom()
     target = Target(
         name=name,
         runtime=runtime,
@@ -155,18 +156,48 @@ class _Builder:
                         f"`register` of {describe(name)} has no effect without `library`", register
                     )
 
+    def check_custom(self) -> None:
+        """Names of custom ops that would never be custom in a file of this target."""
+        ops = entries(get(self.node, "ops"))
+        if not ops:
+            return
+        from tflbuild.tflite.flex_ops import FLEX_OPS  # tables that few need
+        from tflbuild.tflite.runtime_versions import known_pairs
+
+        builtin = {name for name, _ in known_pairs()}
+        for name, entry in ops.items():
+            if name in builtin:
+                self.key_problem(
+                    f"{name} is a builtin operator, which needs no kernel of yours; remove it",
+                    entry,
+                )
+            elif name in FLEX_OPS and self.flag("select_ops"):
+                self.key_problem(
+                    f"{name} is a select TensorFlow op: with `select_ops: true` the Flex delegate"
+                    " runs it, and your kernel has no effect; remove one of them",
+                    entry,
+                )
+            elif name.startswith("Flex") and name.removeprefix("Flex") in FLEX_OPS:
+                self.key_problem(
+                    f"{name} is a select TensorFlow op: write `select_ops: true` for the Flex"
+                    f" delegate, or {name.removeprefix('Flex')} for a kernel of yours",
+                    entry,
+                )
+
     def ops_by_name(self, key: str) -> tuple[str, ...]:
         """Names of operators as files have them: builtin ones, and those that a target adds."""
         child = get(self.node, key)
         found = strings(child)
         if child is None:
             return ()
-        from tflbuild.tflite.runtime_versions import known_pairs  # a table that few need
+        from tflbuild.tflite.flex_ops import is_flex_op  # tables that few need
+        from tflbuild.tflite.runtime_versions import known_pairs
 
         known = {name for name, _ in known_pairs()} | set(entries(get(self.node, "ops")))
         items = child.value if isinstance(child.value, list) else ()
         for name, item in zip(found, items, strict=True):
-            if name not in known and not name.startswith(("Flex", "STABLEHLO_")):
+            select = name.startswith("Flex") and is_flex_op(name)
+            if name not in known and not select and not name.startswith("STABLEHLO_"):
                 hint = nearest(name.upper(), sorted(known)) or (
                     "; operators have the names of the schema, such as CONV_2D, and Flex before the"
                     " name of a select one"
