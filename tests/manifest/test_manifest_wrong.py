@@ -191,7 +191,8 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
         "CONV_2D is a builtin operator",
     ),
     "a kernel that the Flex delegate hides": (
-        HEAD + PLAIN + "targets: {s: {runtime: custom-ops, select_ops: true, ops: {Cholesky: {}}}}\n",
+        HEAD + PLAIN
+        + "targets: {s: {runtime: custom-ops, select_ops: true, ops: {Cholesky: {}}}}\n",
         "6:60", "the Flex delegate runs it, and your kernel has no effect",
     ),
     "a kernel by a select op's name": (
