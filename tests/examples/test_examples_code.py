@@ -34,7 +34,10 @@ def test_example_is_released_in_every_optimization(
     workspace.write(root, {"examples": REPOSITORY / "examples"})
     result = workspace.build(model)
     assert result.ok, [t.reason for t in result.tasks if t.reason]
-    assert sorted(result.released) == sorted(f"{model}:{o}@litert" for o in OPTIMIZATIONS)
+    assert sorted(result.released) == sorted(
+        [f"{model}:{o}@litert" for o in OPTIMIZATIONS]
+        + [f"{model}:{o}@sensor" for o in ("float32", "int8")]
+    )
     sizes = {o: result.released[f"{model}:{o}@litert"].size for o in OPTIMIZATIONS}
     assert sizes["half"] < 0.7 * sizes["float32"]
     assert max(sizes["dynamic"], sizes["int8"], sizes["int16"]) < 0.5 * sizes["float32"]
@@ -58,7 +61,9 @@ def test_trained_ranges_are_taken_from_the_graph(workspace: WorkspaceFolder) -> 
     workspace.write(root, {"examples": REPOSITORY / "examples"})
     result = workspace.build("digits-trained")
     assert result.ok, [t.reason for t in result.tasks if t.reason]
-    assert list(result.released) == ["digits-trained:int8@litert"]
+    assert sorted(result.released) == [
+        "digits-trained:int8@litert", "digits-trained:int8@sensor",
+    ]  # fmt: skip
     main = read_model(workspace.dist()["litert/digits-trained-int8.tflite"]).subgraphs[0]
     (image,) = [main.tensors[i] for i in main.inputs]
     assert image.quantization is not None

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.convert
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODELS = ("digits-h5", "digits-keras", "digits-saved-model")
 OPTIMIZATIONS = ("float32", "dynamic", "half", "int8", "int16")
+ON_MICRO = ("float32", "int8")
 H5 = "examples/digits/models/digits.h5"
 CALIBRATION = "examples/digits/data/calibration.npz"
 TEST = "examples/digits/data/test.npz"
@@ -65,7 +66,8 @@ def test_root_manifest_releases_three_formats_with_true_numbers(digits: Workspac
 
     assert result.exit_code == 0
     assert sorted(result.released) == sorted(
-        f"{model}:{optimization}@litert" for model in MODELS for optimization in OPTIMIZATIONS
+        [f"{model}:{optimization}@litert" for model in MODELS for optimization in OPTIMIZATIONS]
+        + [f"{model}:{optimization}@sensor" for model in MODELS for optimization in ON_MICRO]
     )
     for model in MODELS:
         for optimization in OPTIMIZATIONS:
@@ -92,6 +94,30 @@ def test_root_manifest_releases_three_formats_with_true_numbers(digits: Workspac
     assert (again.exit_code, again.ran(), again.done.reached_graph) == (0, [], 0)
 
 
+def test_what_a_microcontroller_gets(digits: WorkspaceFolder) -> None:
+    """An arena within its budget, C arrays, and the resolver of the union."""
+    assert digits.build("digits-h5", "digits-keras").exit_code == 0
+    names = {"SHA256SUMS", "index.json", "runtime"}
+    names |= {
+        f"{model}-{optimization}.{suffix}"
+        for model in ("digits-h5", "digits-keras")
+        for optimization in ON_MICRO
+        for suffix in ("tflite", "h", "cc")
+    }
+    folder = digits.root / "dist/sensor"
+    assert {path.name for path in folder.iterdir()} == names
+    report = digits.report("digits-h5/int8@sensor/compat.json")
+    (arena,) = [m for m in report["gate"]["margins"] if m["name"] == "arena"]
+    assert arena["value"] == report["measured"]["micro"]["run"]["smallest_arena_bytes"]
+    assert 0 < arena["value"] < arena["limit"] == 16 * 1024
+    resolver = (folder / "runtime/micro_op_resolver.h").read_text()
+    ops = {op for model in ("digits-h5", "digits-keras") for optimization in ON_MICRO
+           for op in digits.report(f"{model}/{optimization}@sensor/compat.json")
+           ["measured"]["ops"]["builtin"]}  # fmt: skip
+    assert f"MicroMutableOpResolver<{len(ops)}>" in resolver
+    assert resolver.count("resolver.Add") == len(ops)
+
+
 @pytest.mark.parametrize("damage", ["shuffled", "zeroed"])
 def test_broken_model_is_stopped_by_the_accuracy_gate(damage: str, digits: WorkspaceFolder) -> None:
     assert digits.build("digits-h5:float32").exit_code == 0
@@ -113,7 +139,7 @@ def test_broken_model_is_stopped_by_the_accuracy_gate(damage: str, digits: Works
     assert list(failures) == ["metrics.accuracy.min"]
     assert "below min 0.97" in failures["metrics.accuracy.min"]
     assert digits.dist() == before
-    assert result.done.stale == ("digits-h5:float32@litert",)
+    assert result.done.stale == ("digits-h5:float32@litert", "digits-h5:float32@sensor")
 
     again = digits.build("digits-h5:float32")  # the same failure, without work
     assert (again.exit_code, again.ran()) == (1, [])

@@ -120,6 +120,8 @@ class Judge:
         share a validation, and each says for itself whether it takes a file without."""
         assert step.target is not None
         validation = next(task for task in step.gates if task.startswith("validate:"))
+        if validation not in self.decider.rows:  # a plan does not know yet what it will say
+            return ""
         told = self._told(validation, "validate.json")
         return gates.unvalidated(told.get("unvalidated", ""), self.workspace.targets[step.target])
 
