@@ -358,7 +358,7 @@ def test_random_calibration_is_told(
     monkeypatch.setattr(convert, "make_converter", lambda lowered: None)
     monkeypatch.setitem(QUANTIZATIONS, "int8", Calibrating)
     monkeypatch.setattr(quantizing, "run_converter", lambda converter: b"")
-    monkeypatch.setattr(convert, "finish", lambda lowered, raw: b"")
+    monkeypatch.setattr(convert, "finish", lambda lowered, raw, notes: b"")
     monkeypatch.setattr(convert, "check", lambda *_: {"warnings": []})
     np.savez(tmp_path / "c.npz", x=floats(12, 2))
     Request({}, {}, tmp_path).write_json("calibration.json", CALIBRATION)
