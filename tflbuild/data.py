@@ -8,13 +8,15 @@ one complete input for each sample.
 from __future__ import annotations
 
 import json
+import mmap
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tflbuild.datasets import large
 from tflbuild.datasets.choose import choose
 from tflbuild.errors import TaskError, one_line
 
@@ -45,20 +47,46 @@ class Samples:
     representative: bool  # False: declared random data
     labels: Array | None = None
     warnings: list[str] = field(default_factory=list)
+    places: Sequence[int] | None = None  # of the samples in what was declared; None: the first ones
 
     def ranges(self) -> dict[str, list[float]]:
         """Smallest and largest value of each input."""
         return {
-            name: [float(array.min()), float(array.max())]
+            name: list(_extremes(array))
             for name, array in self.arrays.items()
             if array.size and array.dtype.kind in "fiub"
         }
 
+    def part(self, start: int, stop: int) -> Samples:
+        """Some of the samples, with their labels: views, not copies."""
+        labels: Any = self.labels
+        if isinstance(labels, Mapping):
+            labels = {name: array[start:stop] for name, array in labels.items()}
+        elif labels is not None:
+            labels = labels[start:stop]
+        arrays = {name: array[start:stop] for name, array in self.arrays.items()}
+        return replace(self, arrays=arrays, count=stop - start, labels=labels, places=None)
+
+    def sample_bytes(self) -> float:
+        """Of the inputs of one sample."""
+        return sum(array.nbytes for array in self.arrays.values()) / max(1, self.count)
+
+    def release(self) -> None:
+        """Pages of files that are in memory are given back: they are read again where they are
+        asked for again."""
+        for array in self.arrays.values():
+            release(array)
+
 
 def load(
-    params: Mapping[str, Any], files: Mapping[str, Path], inputs: Sequence[Spec], what: str
+    params: Mapping[str, Any],
+    files: Mapping[str, Path],
+    inputs: Sequence[Spec],
+    what: str,
+    checked: bool = False,
 ) -> Samples:
-    """Read declared data for `inputs`. `what` ("calibration", "test") prefixes messages.
+    """Read declared data for `inputs`. `what` ("calibration", "test") prefixes messages;
+    `checked`: their values were looked at before, by another process of the action.
 
     Raises TaskError when the count, the shape, the dtype or the values cannot be right; its `key`
     is relative to the data's section, see `declared`.
@@ -68,8 +96,6 @@ def load(
     arrays = _read(params, files, inputs, what)
     for spec in inputs:
         _check(arrays[spec["name"]], spec, what)
-    # The converter and the interpreter take raw bytes: in the machine's own order.
-    arrays = {n: a.astype(a.dtype.newbyteorder("="), copy=False) for n, a in arrays.items()}
     counts = {name: len(array) for name, array in arrays.items()}
     if len(set(counts.values())) > 1:
         raise TaskError(f"{what} data: inputs differ in their number of samples: {counts}")
@@ -92,18 +118,22 @@ def load(
         except TaskError as error:
             error.key = "labels"
             raise
+    places = None
     if wanted is not None:
         seed = params.get("seed")
         taken: Any = slice(wanted)
         if seed is not None:
-            taken = choose(map(str, range(count)), wanted, seed)
+            taken = places = choose(map(str, range(count)), wanted, seed)
         count = wanted
-        arrays = {name: array[taken] for name, array in arrays.items()}
+        arrays = {name: large.taken(array, taken) for name, array in arrays.items()}
         labels = None if labels is None else labels[taken]
-    warnings = _check_values(arrays, what)
+    if what == "calibration":
+        # The converter takes raw bytes: in the machine's own order. `batches` does it for tests.
+        arrays = {n: a.astype(a.dtype.newbyteorder("="), copy=False) for n, a in arrays.items()}
+    warnings = [] if checked else _check_values(arrays, what)
     if what == "calibration" and count < FEW:
         warnings.append(f"calibration data holds {count} samples; {FEW} or more tell the ranges")
-    return Samples(arrays, count, True, labels, warnings)
+    return Samples(arrays, count, True, labels, warnings, places)
 
 
 def _check_values(arrays: Mapping[str, Array], what: str) -> list[str]:
@@ -120,7 +150,7 @@ def _check_values(arrays: Mapping[str, Array], what: str) -> list[str]:
                 f" ({len(bad)} of {len(array)} samples)"
             )
     warnings = []
-    constant = [n for n, array in floats.items() if array.size > 1 and array.min() == array.max()]
+    constant = [n for n, array in floats.items() if array.size > 1 and _is_constant(array)]
     if constant:
         value = float(arrays[constant[0]].flat[0])
         message = f"{what} data: input {constant[0]!r} is constant ({value:g} everywhere)"
@@ -138,20 +168,45 @@ def _not_finite(array: Array) -> Array:
     its file, and is not in memory before it is needed."""
     import numpy as np
 
-    step = max(1, _PART // max(1, array[0].nbytes))
-    parts = [
+    return np.concatenate([
         start + np.flatnonzero(~np.isfinite(part.reshape(len(part), -1)).all(axis=1))
-        for start in range(0, len(array), step)
-        for part in [array[start : start + step]]
-    ]
-    return np.concatenate(parts)
+        for start, part in _parts(array)
+    ])  # fmt: skip
+
+
+def _parts(array: Array) -> Iterator[tuple[int, Array]]:
+    """A large array bit by bit, and where each begins; none of it stays in memory."""
+    step = max(1, _PART // max(1, array[0].nbytes))
+    for start in range(0, len(array), step):
+        yield start, array[start : start + step]
+        if len(array) > step:
+            release(array)
+
+
+def _extremes(array: Array) -> tuple[float, float]:
+    parts = [(part.min(), part.max()) for _, part in _parts(array)]
+    return float(min(low for low, _ in parts)), float(max(high for _, high in parts))
+
+
+def _is_constant(array: Array) -> bool:
+    first = array.flat[0]
+    return all(bool((part == first).all()) for _, part in _parts(array))
+
+
+def release(array: Array) -> None:
+    """Give back the pages of a file that an array shows. Nothing happens to other arrays."""
+    base: Any = array
+    while base is not None and not isinstance(base, mmap.mmap):
+        base = getattr(base, "base", None)
+    if base is not None and not base.closed and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def _outliers(name: str, array: Array) -> list[str]:
     """A few far values widen a range, until the 256 steps of int8 miss all the others."""
     import numpy as np
 
-    low, high = float(array.min()), float(array.max())
+    low, high = _extremes(array)
     if high - low > float(np.finfo(np.float32).max):
         raise TaskError(
             f"calibration data: input {name!r} reaches from {low:g} to {high:g}, which no"
@@ -176,6 +231,26 @@ def batches(samples: Samples, inputs: Sequence[Spec], size: int) -> Iterator[dic
     """
     import numpy as np
 
+    step, stacked = _step(samples, inputs, size)
+    for start in range(0, samples.count, step):
+        batch = {}
+        for name, one in stacked.items():
+            array = samples.arrays[name]
+            part = array[start] if one else array[start : start + step]
+            # In the machine's own order; ascontiguousarray would make a scalar a vector.
+            part = np.asarray(part, array.dtype.newbyteorder("="), order="C")
+            batch[name] = part if part.flags.aligned else part.copy()
+        yield batch
+
+
+def step_of(samples: Samples, inputs: Sequence[Spec], size: int) -> int:
+    """How many samples `batches` takes at once. Raises TaskError as it does."""
+    return _step(samples, inputs, size)[0]
+
+
+def _step(
+    samples: Samples, inputs: Sequence[Spec], size: int
+) -> tuple[int, Mapping[str, bool]]:
     stacked = {
         spec["name"]: samples.arrays[spec["name"]].ndim == len(spec["shape"]) + 1 for spec in inputs
     }
@@ -199,14 +274,7 @@ def batches(samples: Samples, inputs: Sequence[Spec], size: int) -> Iterator[dic
             f"{samples.count} samples do not fill batches of {step}, the model's fixed batch size"
             + (f"; take the first {whole} by samples: {whole}" if whole else "")
         )
-    for start in range(0, samples.count, step):
-        yield {
-            name: np.asarray(
-                samples.arrays[name][start] if one else samples.arrays[name][start : start + step],
-                order="C",  # ascontiguousarray would make a scalar a vector
-            )
-            for name, one in stacked.items()
-        }
+    return step, stacked
 
 
 def is_stacked(samples: Samples, inputs: Sequence[Spec]) -> bool:
@@ -290,7 +358,9 @@ def _open(path: Path, what: str) -> Any:
 
 def _member(archive: Any, name: str, what: str, shown: str) -> Array:
     try:
-        array: Any = archive[name]
+        array: Any = large.member(archive, name)
+    except TaskError as error:
+        raise TaskError(f"{what} data: {shown}: {error}") from error
     except Exception as error:  # zlib, zip, pickle refused, a header that lies
         if _OBJECTS in str(error):
             raise TaskError(f"{what} data: {shown}: array {name!r} {_NO_OBJECTS}") from error
