@@ -2,7 +2,7 @@
 
 How a stage measures:
 
-    settings = metrics.prepare(params, request.inputs)      once
+    settings = metrics.prepare(params, inputs, outputs)     once
     metrics.check(settings, specs, labels)                  before anything runs
     metrics.evidence_of(settings, outputs, labels)          for each chunk of samples
     metrics.merge(chunks, folder)                           the evidence of all, in order
@@ -19,7 +19,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tflbuild.errors import TaskError
-from tflbuild.metrics import accuracy, python, top_k_accuracy
+from tflbuild.metrics import (
+    accuracy,
+    auc,
+    f1,
+    mean_absolute_error,
+    mean_iou,
+    mean_squared_error,
+    precision,
+    python,
+    recall,
+    top_k_accuracy,
+    word_error_rate,
+)
 from tflbuild.metrics.base import Evidence, Metric, Settings, Spec, WrongLabels
 from tflbuild.metrics.confidence import finite, intervals, known
 from tflbuild.metrics.merging import merged_files
@@ -33,19 +45,34 @@ if TYPE_CHECKING:
 METRICS: dict[str, Metric] = {
     accuracy.NAME: accuracy,
     top_k_accuracy.NAME: top_k_accuracy,
-}
+    precision.NAME: precision,
+    recall.NAME: recall,
+    f1.NAME: f1,
+    auc.NAME: auc,
+    mean_iou.NAME: mean_iou,
+    mean_absolute_error.NAME: mean_absolute_error,
+    mean_squared_error.NAME: mean_squared_error,
+    word_error_rate.NAME: word_error_rate,
+}  # and `python`, which is no Metric: it sees all samples at once
 
 # What the settings of every metric may hold, beside its own.
 NAME, OUTPUT, LABELS = "name", "output", "labels"
 
 
-def prepare(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> dict[str, Any]:
-    """The settings of one metric, from an action's parameters and its input files. Raises
-    TaskError."""
+def prepare(
+    params: Mapping[str, Any], inputs: Mapping[str, Path], outputs: Iterable[str] = ()
+) -> dict[str, Any]:
+    """The settings of one metric, from an action's parameters, its input files and the names of
+    the signature's outputs. Raises TaskError."""
     if params[NAME] == python.NAME:
         return {**params, "inputs": dict(inputs)}
-    prepared = getattr(METRICS[params[NAME]], "prepare", None)
-    return dict(params) if prepared is None else prepared(params, inputs)
+    only = [*outputs]
+    settings = dict(params)
+    if settings.get(OUTPUT) is None and len(only) == 1:
+        settings[OUTPUT] = only[0]
+    if params[NAME] == word_error_rate.NAME:
+        return word_error_rate.prepare(settings, inputs)
+    return settings
 
 
 def check(
@@ -145,7 +172,7 @@ def result(settings: Settings, evidence: Mapping[str, Evidence | None]) -> list[
     metric = METRICS[settings[NAME]]
     entry: dict[str, Any] = {
         "name": metric.NAME,
-        "output": settings[OUTPUT],
+        "output": settings.get(OUTPUT),
         "samples": samples,
         "counted": None,
         "interval": None,
@@ -163,11 +190,6 @@ def result(settings: Settings, evidence: Mapping[str, Evidence | None]) -> list[
         entry |= {"interval": list(own), "drop_interval": list(drop), "method": method,
                   "counted": counted}  # fmt: skip
     return [entry]
-
-
-def output_of(settings: Settings, outputs: Mapping[str, Any]) -> str | None:
-    """The output that a metric measures; None for `python`, which sees all. Raises TaskError."""
-    return None if settings[NAME] == python.NAME else _output(settings, outputs)
 
 
 def _output(settings: Settings, outputs: Mapping[str, Any]) -> str:
