@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from workspace_folder import WorkspaceFolder
 
-from tflbuild import gates, optimizations
+from tflbuild import optimizations, parity_gate
 from tflbuild.engine import zygote
 from tflbuild.manifest import schema
 from tflbuild.tflite.read import read_metadata
@@ -38,7 +38,7 @@ def test_added(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     added = __import__("fast_half")
     del optimizations.QUANTIZATIONS["fast_half"]  # it is to be gone after this test
     monkeypatch.setitem(optimizations.QUANTIZATIONS, "fast_half", added)
-    monkeypatch.setitem(gates.PARITY, "fast_half", gates.PARITY["float16"])
+    monkeypatch.setitem(parity_gate.PARITY, "fast_half", parity_gate.PARITY["float16"])
     workers = {**zygote.ZYGOTES, "tf": (*zygote.ZYGOTES["tf"], "fast_half")}
     monkeypatch.setattr(zygote, "ZYGOTES", workers)
     part = schema.load_schema()["properties"]["models"]["additionalProperties"]

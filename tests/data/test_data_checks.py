@@ -20,6 +20,7 @@ from tflbuild.errors import TaskError
 from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.stages import convert, validate
 from tflbuild.stages.base import Request
+from tflbuild.validation.file import File
 
 INT8 = {"quantize": "int8", "io": "int8", "profile": "builtin"}
 CALIBRATION = {"int8": "", "int16x8": "", "foreign": {"select": [], "custom": []}}
@@ -392,7 +393,7 @@ class Calibrating:
 
 def test_saturation_is_told_of_the_files_own_range() -> None:
     file = SimpleNamespace(state_tensors=0)
-    (warning,) = validate._warnings({"x": 0.25, "y": 0.001}, cast(validate.File, file))
+    (warning,) = validate._warnings({"x": 0.25, "y": 0.001}, cast(File, file))
     assert warning.startswith(
         "25.0% of the test values of input 'x' lie outside the range that the file's quantized"
         " input can hold"

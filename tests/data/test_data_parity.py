@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from tflbuild import data
 from tflbuild.errors import TaskError
-from tflbuild.stages.validate import accuracy, dequantize, parity_numbers, quantize
+from tflbuild.stages.validate import accuracy
+from tflbuild.validation.file import dequantize, quantize
+from tflbuild.validation.parity import parity_numbers
 
 getcontext().prec = 60
 values = st.floats(-(2.0**100), 2.0**100, width=32)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tflbuild import gates
+from tflbuild import gates, parity_gate
 from tflbuild.manifest.model import (
     Accelerator,
     Budgets,
@@ -116,8 +116,8 @@ def test_default_limits(
 
 
 def test_the_table_is_whole() -> None:
-    assert sorted(gates.PARITY) == sorted(row[0] for row in TABLE)
-    assert gates.PARITY_VERSION == 1
+    assert sorted(parity_gate.PARITY) == sorted(row[0] for row in TABLE)
+    assert parity_gate.PARITY_VERSION == 1
 
 
 @pytest.mark.parametrize("quantize", [row[0] for row in TABLE])
@@ -531,8 +531,8 @@ RULES: list[tuple[list[dict[str, str]], str]] = [
 @pytest.mark.parametrize(("rules", "row"), RULES)
 def test_a_recipe_is_judged_by_what_its_rules_make(rules: list[dict[str, str]], row: str) -> None:
     entries = ai_edge.recipe(rules, "float32")
-    assert gates.recipe_row(entries) == row
-    limits = gates.PARITY[row]
+    assert parity_gate.recipe_row(entries) == row
+    limits = parity_gate.PARITY[row]
     model = replace(MODEL, signatures=(Shipped(),))
     for sqnr, passes in ((limits.fail_sqnr - 0.1, False), (limits.fail_sqnr + 0.1, True)):
         measured = validated(sqnr=sqnr, cosine=0.9999)
@@ -543,4 +543,4 @@ def test_a_recipe_is_judged_by_what_its_rules_make(rules: list[dict[str, str]], 
 def test_an_entry_that_nobody_knows_is_judged_mildly() -> None:
     odd = {"regex": ".*", "operation": "*", "algorithm_key": "NEW", "op_config": {
         "activation_tensor_config": {"num_bits": 4}}}  # fmt: skip
-    assert gates.recipe_row([odd]) == "recipe"
+    assert parity_gate.recipe_row([odd]) == "recipe"

@@ -215,7 +215,7 @@ class Optimization:
 
     @property
     def parity(self) -> str:
-        """Which row of the default limits of parity is meant (`gates.PARITY`)."""
+        """Which row of the default limits of parity is meant (`parity_gate.PARITY`)."""
         if self.quantize in ("weight_only", "dynamic_range", "int8"):
             return self.quantize + ("_int4" if self.settings.get("weights") == "int4" else "")
         return self.quantize

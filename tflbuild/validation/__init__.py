@@ -1,0 +1,1 @@
+"""What the stages that run models on test data share."""
