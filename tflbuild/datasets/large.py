@@ -60,8 +60,7 @@ def taken(array: Array, places: Any) -> Array:
         return part
     mapped = _memmap(array)
     if mapped is None:  # it is in memory already
-        part = array[places]
-        return part
+        return array[places]  # type: ignore[no-any-return]
     seen = f"{mapped.filename} {mapped.offset}"
     path = _scratch(f"{seen} {array.dtype} {array.shape} {places}")
     if not path.exists():
@@ -86,7 +85,7 @@ def _entry(archive: Any, name: str) -> zipfile.ZipInfo | None:
 def _stored(archive: Any, entry: zipfile.ZipInfo) -> Array:
     import numpy as np
 
-    with open(archive.zip.filename, "rb") as stream:
+    with Path(archive.zip.filename).open("rb") as stream:
         stream.seek(entry.header_offset)
         local = stream.read(_LOCAL)
         if len(local) < _LOCAL or local[:4] != b"PK\3\4":

@@ -85,6 +85,17 @@ class File:
             "custom_ops": custom,
         }
 
+    def output_bytes(self) -> float:
+        """Of one call, as the file's shapes say; a dimension that is open counts as one."""
+        size = 0
+        for index in self._main.outputs:
+            tensor = self._main.tensors[index]
+            values = 4  # bytes of a real number, or fewer
+            for length in tensor.shape:
+                values *= max(1, length)
+            size += values
+        return size
+
     def _bound(self, side: str) -> Iterable[tuple[str, int]]:
         """Names of inputs or outputs with their tensors."""
         indices = self._main.inputs if side == "inputs" else self._main.outputs
@@ -99,6 +110,11 @@ class File:
             runner.get_input_details() if side == "inputs" else runner.get_output_details()
         )
         return found
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether a validator runs it."""
+        return self._elsewhere is not None
 
     @property
     def cuttable(self) -> bool:

@@ -207,9 +207,7 @@ def _worst(
 def _top_k(s: Array, o: Array, asked: Sequence[int]) -> list[list[int]]:
     """For each k: elements that are among the k largest of both, samples."""
     return [
-        [k, int((_largest(s, k) & _largest(o, k)).sum()), len(s)]
-        for k in asked
-        if k <= s.shape[1]
+        [k, int((_largest(s, k) & _largest(o, k)).sum()), len(s)] for k in asked if k <= s.shape[1]
     ]
 
 

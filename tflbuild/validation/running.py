@@ -24,8 +24,9 @@ import signal
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -80,9 +81,11 @@ class Phase:
     ends: Callable[[Evidence], bool] | None = None
 
 
-def cut(count: int, sample_bytes: float, unit: int = 1, most: int = 0) -> list[Chunk]:
+def cut(
+    count: int, sample_bytes: float, unit: int = 1, most: int = 0, most_bytes: int = 0
+) -> list[Chunk]:
     """Chunks of `count` samples, each of whole units (fixed batches, sequences)."""
-    fitting = int(min(most or MOST, CHUNK_BYTES // max(1, sample_bytes)))
+    fitting = int(min(most or MOST, (most_bytes or CHUNK_BYTES) // max(1, sample_bytes)))
     size = max(unit, fitting - fitting % unit)
     return [Chunk(start, min(count, start + size)) for start in range(0, count, size)]
 
@@ -115,9 +118,7 @@ def unpack(data: bytes) -> Evidence | None:
     stream = io.BytesIO(data)
     stream.seek(start + 8)
     head = json.loads(stream.read(length))
-    arrays = {
-        name: np.lib.format.read_array(stream, allow_pickle=False) for name in head["arrays"]
-    }
+    arrays = {name: np.lib.format.read_array(stream, allow_pickle=False) for name in head["arrays"]}
     return Evidence(head["told"], arrays)
 
 
@@ -274,13 +275,11 @@ class Crew:
         for number in range(1, wanted + 1):
             pid = os.fork()
             if pid == 0:
-                code = 1
                 try:
                     self._become(number)
                     self._serve(opened)
-                    code = 0
-                finally:
-                    os._exit(code)
+                finally:  # whatever happens, never return into the action
+                    os._exit(1)
             self._others.append(pid)
 
     def _become(self, number: int) -> None:
@@ -331,6 +330,12 @@ class Crew:
             sys.stderr.flush()
             os._exit(1)
 
+    def apart(self, request: Request) -> Request:
+        """A request for this process alone: what it unpacks or writes has a place of its own."""
+        out = request.out.parent / f"worker.{self._number}" / "out"
+        out.mkdir(parents=True)
+        return replace(request, out=out)
+
     def _watch(self) -> None:
         """In the action's own process: what became of the others. One that crashed is a crash of
         the action, told as if this process had."""
@@ -360,9 +365,9 @@ class Crew:
 
     # chunks
 
-    def run(self, phase: Phase) -> Iterator[Evidence] | None:
-        """Run a phase, with the others; the evidence of its chunks in order. None where one of
-        them made an end of it."""
+    def run(self, phase: Phase) -> Iterable[Evidence] | None:
+        """Run a phase, with the others; the evidence of its chunks in order, as often as it is
+        asked for. None where one of them made an end of it."""
         if not phase.resumable:
             return self._in_order(phase)
         if len(phase.chunks) == 1:
@@ -370,15 +375,10 @@ class Crew:
         if self._stopped(phase):
             return None
         there = [self._path(phase, chunk).exists() for chunk in phase.chunks]
-        for chunk, done in zip(phase.chunks, there, strict=True):
-            if done:
-                self._claim(phase, chunk)
-        samples = phase.chunks[-1].stop
-        before = sum(
-            chunk.stop - chunk.start
-            for chunk, done in zip(phase.chunks, there, strict=True)
-            if done
-        )
+        samples, before = phase.chunks[-1].stop, 0
+        for done in compress(phase.chunks, there):
+            before += done.stop - done.start
+            self._claim(phase, done)
         if before:
             print(f"{before} of {samples} samples are done already", flush=True)
         opening = time.monotonic() - self._begun
@@ -402,23 +402,24 @@ class Crew:
         if self._stopped(phase):
             return None
         self._count(phase, samples)
-        return self._read(phase)
+        return _Kept(self, phase)
 
     def _missing(self, phase: Phase) -> bool:
         return any(not self._path(phase, chunk).exists() for chunk in phase.chunks)
 
-    def _alone(self, phase: Phase) -> Iterator[Evidence] | None:
+    def _alone(self, phase: Phase) -> Iterable[Evidence] | None:
         """One chunk: nothing is gained by a file."""
         evidence = phase.work(phase.chunks[0])
-        return None if phase.ends is not None and phase.ends(evidence) else iter([evidence])
+        return None if self._is_end(phase, evidence) else [evidence]
 
-    def _in_order(self, phase: Phase) -> Iterator[Evidence]:
-        """What goes on from chunk to chunk: from its beginning."""
+    def _in_order(self, phase: Phase) -> Iterable[Evidence]:
+        """What goes on from chunk to chunk: from its beginning, for this action alone."""
+        self._kept = None
         for chunk in phase.chunks:
-            evidence = phase.work(chunk)
+            self._keep(phase, chunk, phase.work(chunk))
             if time.monotonic() - self._spoken >= TOLD:
                 self._say(chunk.stop, phase.chunks[-1].stop)
-            yield evidence
+        return _Kept(self, phase)
 
     def _is_end(self, phase: Phase, evidence: Evidence) -> bool:
         return phase.ends is not None and phase.ends(evidence)
@@ -426,7 +427,8 @@ class Crew:
     def _place(self, phase: Phase, chunk: Chunk) -> int:
         return chunk.start // max(1, phase.chunks[0].stop)
 
-    def _read(self, phase: Phase) -> Iterator[Evidence]:
+    def read(self, phase: Phase) -> Iterator[Evidence]:
+        """What is kept of a phase that was run."""
         for chunk in phase.chunks:
             path = self._path(phase, chunk)
             evidence = unpack(path.read_bytes())
@@ -503,6 +505,15 @@ class Crew:
         if self._kept is not None:
             (self._kept / _DONE).write_text(f"{done} {samples}")
         return done
+
+
+@dataclass(frozen=True)
+class _Kept:
+    crew: Crew
+    phase: Phase
+
+    def __iter__(self) -> Iterator[Evidence]:
+        return self.crew.read(self.phase)
 
 
 def die_with(parent: int) -> None:
