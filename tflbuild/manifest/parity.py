@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from tflbuild.manifest.context import ModelNodes
-from tflbuild.manifest.model import ParityLimits, TopK
+from tflbuild.manifest.model import Optimization, ParityLimits, Shipped, TopK
 from tflbuild.manifest.nodes import entries, get
 from tflbuild.manifest.yamlfile import Node
 
@@ -48,14 +48,16 @@ def of_output(limits: ParityLimits, name: str) -> ParityLimits:
     return replace(over(own, limits), outputs=())
 
 
-def all_top_k(model_limits: ParityLimits, others: tuple[ParityLimits, ...]) -> dict[str, list[int]]:
-    """Which k are measured, for any of the optimizations: by output, "" all the others."""
-    found: dict[str, set[int]] = {}
-    for limits in (model_limits, *others):
-        for name, own in (("", limits), *limits.outputs):
-            if own.top_k:
-                found.setdefault(name, set()).update(top.k for top in own.top_k)
-    return {name: sorted(ks) for name, ks in sorted(found.items())}
+def limits_of(shipped: Shipped, optimization: Optimization) -> ParityLimits:
+    """Those of a signature, under those of the optimization."""
+    own = optimization.parity_limits
+    return shipped.parity if own is None else over(own, shipped.parity)
+
+
+def top_k_of(limits: ParityLimits) -> dict[str, list[int]]:
+    """Which k are measured: by output, "" for those that have none of their own."""
+    named = (("", limits), *limits.outputs)
+    return {name: [top.k for top in own.top_k] for name, own in named if own.top_k}
 
 
 def _limits(model: ModelNodes, node: Node | None) -> ParityLimits:

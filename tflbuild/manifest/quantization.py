@@ -33,9 +33,7 @@ _SPARSE = {
     "float16": "weights that LiteRT reads as NaN",
     "dynamic_range": "a file that LiteRT refuses or computes noise with",
 }
-_GENERAL = frozenset(
-    {"quantize", "quantizer", "io", "io_output", "targets", "converter", "parity"}
-)
+_GENERAL = frozenset({"quantize", "quantizer", "io", "io_output", "targets", "converter", "parity"})
 
 
 def build_optimization(

@@ -15,6 +15,7 @@ from tflbuild.errors import TaskError
 from tflbuild.kernels import Kernels
 from tflbuild.limits import limit_action
 from tflbuild.stages.base import Request
+from tflbuild.validation import golden
 from tflbuild.validation.file import File
 from tflbuild.validation.parity import parity_numbers
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-VERSION = 4
+VERSION = 5
 MODULES: tuple[str, ...] = ("numpy", "ai_edge_litert")
 ZYGOTE = "lite"
 
@@ -39,7 +40,8 @@ def run(request: Request) -> None:
     path, kernels = request.inputs["model.tflite"], Kernels.of(request)
     model = read_model(path.read_bytes())
     report: dict[str, Any] = {
-        "signatures": [], "parity": [], "metrics": [], "state_tensors": 0, "warnings": [],
+        "signatures": [], "parity": [], "metrics": [], "golden": [],
+        "state_tensors": 0, "warnings": [],
         "runner": kernels.runner(model), "unvalidated": kernels.missing(model),
     }  # fmt: skip
     for index, signature in enumerate(interface["signatures"]):
@@ -74,6 +76,8 @@ def run(request: Request) -> None:
         described["saturated"] = saturated = file.saturated(samples)
         report["state_tensors"] += file.state_tensors
         report["warnings"] += _warnings(saturated, file)
+    if not report["unvalidated"]:
+        report["golden"] = golden.measure(request, interface, kernels)
     request.write_json("validate.json", report)
 
 

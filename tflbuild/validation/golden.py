@@ -230,7 +230,9 @@ def _unit(array: Array, spec: Spec, details: Mapping[str, Any]) -> str:
         if array.dtype.kind in "iu":
             held = f"{own} steps" if own else f"{np.dtype(details['dtype'])}, without steps"
             remedy = f" (this file has {held}); say which files it is for: `optimizations`"
-        raise TaskError(f"expected output {name!r} is {given}; the model has {spec['dtype']}{remedy}")
+        raise TaskError(
+            f"expected output {name!r} is {given}; the model has {spec['dtype']}{remedy}"
+        )
     if array.dtype.kind in "fc" and not np.isfinite(array).all():
         raise TaskError(f"expected output {name!r} has NaN or infinity, which nothing can equal")
     return REAL
@@ -242,11 +244,13 @@ def _steps(real: Array, details: Mapping[str, Any]) -> Array:
     import numpy as np
 
     scale, zero = details["quantization"]
-    steps: Array = np.round(real.astype(np.float64) / float(np.float32(scale))).astype(np.int64)
-    return steps + zero
+    steps = np.round(real.astype(np.float64) / float(np.float32(scale))).astype(np.int64)
+    result: Array = steps + zero
+    return result
 
 
 def _encoded(text: Array) -> Array:
     import numpy as np
 
-    return np.char.encode(text, "utf-8")
+    encoded: Array = np.char.encode(text, "utf-8")
+    return encoded
