@@ -123,10 +123,10 @@ def _say_random(found: Findings, measured: Mapping[str, Any], model: Model) -> N
             data = RandomData()
         origin = ""
         if shipped.test is None and shipped.calibration is not None:
-            origin = " of the calibration"
+            origin = " of the calibration,"
         found.warn(
             "data",
-            f"measured on random data in the range{origin}, {data.low:g} to {data.high:g}"
+            f"measured on random data in the range{origin} {data.low:g} to {data.high:g}"
             f" (seed {data.seed}), which is not representative",
         )
 
