@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tflbuild import gates
+from tflbuild import gates, parity_gate
 from tflbuild.engine.decide import Decider
 from tflbuild.engine.state import Outputs
 from tflbuild.errors import Position
@@ -98,6 +98,8 @@ class Judge:
                 sharing(self.workspace, step),
                 self._last(step),
             )  # fmt: skip
+            row = parity_gate.row_of(step.optimization, report["conversion"].get("recipe", ()))
+            report["defaults"] = {"version": parity_gate.PARITY_VERSION, "row": row}
         report["gate"] = verdict.as_json()
         text = json.dumps(report, indent=1, sort_keys=True) + "\n"
         return Judgement(verdict, measured, text.encode())

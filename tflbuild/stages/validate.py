@@ -18,7 +18,7 @@ from tflbuild.errors import TaskError
 from tflbuild.kernels import Kernels
 from tflbuild.limits import limit_action
 from tflbuild.stages.base import Request
-from tflbuild.validation import parity
+from tflbuild.validation import golden, parity
 from tflbuild.validation.comparing import Comparison, opener, outputs_of
 from tflbuild.validation.file import File
 from tflbuild.validation.running import Crew, Evidence, Phase
@@ -32,6 +32,7 @@ VERSION = 6
 MODULES: tuple[str, ...] = ("numpy", "ai_edge_litert")
 ZYGOTE = "lite"
 
+BASELINE = "baseline/"  # before the names of inputs that the float file gave
 SATURATED = 0.01  # share of an input's test values outside its quantized range worth a warning
 
 
@@ -42,11 +43,13 @@ def run(request: Request) -> None:
 
     params = request.params
     limit_action(request.inputs.values())
-    signatures = request.read_json("interface.json")["signatures"]
+    interface = request.read_json("interface.json")
+    signatures = interface["signatures"]
     path, kernels = request.inputs["model.tflite"], Kernels.of(request)
     model = read_model(path.read_bytes())
     report: dict[str, Any] = {
-        "signatures": [], "parity": [], "metrics": [], "state_tensors": 0, "warnings": [],
+        "signatures": [], "parity": [], "metrics": [], "golden": [],
+        "state_tensors": 0, "warnings": [],
         "runner": kernels.runner(model), "unvalidated": kernels.missing(model),
         "interface": of_model(model), "baseline": None,
     }  # fmt: skip
@@ -57,8 +60,8 @@ def run(request: Request) -> None:
     if report["unvalidated"]:
         request.write_json("validate.json", report)
         return
-    if "baseline.json" in request.inputs:
-        report["baseline"] = request.read_json("baseline.json")["problem"]
+    if BASELINE + "baseline.json" in request.inputs:
+        report["baseline"] = request.read_json(BASELINE + "baseline.json")["problem"]
     comparisons = [test.comparison(request, len(tests) > 1) for test in tests]
     limit_action(request.inputs.values())  # of which the data are mapped by now
     openers = [
@@ -90,6 +93,7 @@ def run(request: Request) -> None:
             test.merged(request, comparison, found)
             for test, comparison, found in zip(tests, comparisons, evidence, strict=True)
         ]
+    report["golden"] = golden.measure(request, interface, kernels)
     # A user's code shuts the workspace to this process: it comes last.
     for test, found_of in zip(tests, merged, strict=True):
         for settings, sides in zip(test.metrics, found_of, strict=True):
@@ -141,9 +145,9 @@ class _Test:
 
     def _float(self, request: Request, source: Mapping[str, Array]) -> dict[str, Array] | None:
         """What the float file gave; None where it was not run, or gave something else."""
-        if "baseline.json" not in request.inputs:
+        if BASELINE + "baseline.json" not in request.inputs:
             return None
-        told = request.read_json("baseline.json")
+        told = request.read_json(BASELINE + "baseline.json")
         if told["problem"]:
             return None
         found = outputs_of(request, told["signatures"][self.index]["outputs"], BASELINE)
@@ -200,9 +204,6 @@ class _Test:
                 sides[side] = metrics.merge(_chosen(evidence, f"{side}.{number}."), folder)
             found.append(sides)
         return found
-
-
-BASELINE = "baseline/"  # before the names of what the float file gave
 
 
 def _chosen(evidence: Iterable[Evidence], prefix: str) -> Iterator[dict[str, Array]]:
