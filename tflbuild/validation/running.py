@@ -45,8 +45,9 @@ MOST = 256  # samples of a chunk, where one unit has no more
 TOLD = 5.0  # seconds between two lines of progress
 _POLL = 0.01  # seconds
 _MAGIC = b"tflbuild evidence 1\n"
-_DONE = "done"  # file in the progress folder: "<samples done> <samples>"
-_TASK = "task"  # file in the progress folder: the name of the task
+# Files in the progress folder, which the parent reads (`tflbuild.engine.progress`).
+_DONE = "done"  # "<samples done> <samples>"
+_TASK = "task"  # the name of the task
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def unpack(data: bytes) -> Evidence | None:
 class Progress:
     """What the build says of an action, in no key. `folder`: where evidence outlives a kill (None:
     nowhere); `files`: the user's own files that the action reads, as they stood when its key was
-    made; `cores`: a file that says how many actions run, see `tell_cores`."""
+    made; `cores`: a file that says how many actions run, and how many more could."""
 
     folder: Path | None = None
     task: str = ""
@@ -176,38 +177,6 @@ def _stat(path: str) -> list[int] | None:
     except OSError:
         return None
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
-
-
-def tell_cores(path: Path, running: int, ready: int) -> None:
-    """In the parent: how many actions run, and how many could if there were cores."""
-    text = f"{running:9} {ready:9}\n".encode()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
-    try:
-        os.pwrite(descriptor, text, 0)  # of one length: nobody reads a part
-    finally:
-        os.close(descriptor)
-
-
-def samples_done(folder: Path) -> tuple[int, int]:
-    """In the parent: how many samples have evidence, and of how many; (0, 0) without any."""
-    try:
-        done, samples = map(int, (folder / _DONE).read_text().split())
-    except (OSError, ValueError):
-        return 0, 0
-    return done, samples
-
-
-def clear_progress(folder: Path, task: str = "", keep: str = "") -> None:
-    """In the parent: remove what is left of `task`, but for the folder of the key `keep`; without
-    a task, what is older than a week."""
-    with contextlib.suppress(OSError):
-        for own in list(folder.iterdir()):
-            if task and own.name != keep:
-                with contextlib.suppress(OSError):
-                    if (own / _TASK).read_text() == task:
-                        shutil.rmtree(own, ignore_errors=True)
-            elif not task and time.time() - own.stat().st_mtime > 7 * 86400:
-                shutil.rmtree(own, ignore_errors=True)
 
 
 # ---- processes ---------------------------------------------------------------------------------
