@@ -59,7 +59,7 @@ def made(empty: Fake) -> Fake:
 def built(made: Fake) -> Fake:
     result = made.build()
     assert result.ok, [task.reason for task in result.tasks]
-    assert result.done.counts.ran == 13
+    assert result.done.counts.ran == 14
     return made
 
 
@@ -96,6 +96,7 @@ def test_tasks_ports_and_keys(made: Fake) -> None:
     }
     assert {name: found for name, found in reads.items() if found} == {
         "reference:a": {"test.0.": "data:a:test"},
+        "baseline:a": {"test.0.": "data:a:test"},
         "convert:a:int8": {"calibration.0.": "data:a:calibration"},
         "validate:a:float32": {"test.0.": "data:a:test"},
         "validate:a:int8": {"test.0.": "data:a:test"},
