@@ -152,7 +152,7 @@ models:
 def test_nothing_to_do_reaches_no_graph(built: Fake) -> None:
     result = built.build()
     assert (result.done.counts.ran, result.done.reached_graph) == (0, 0)
-    assert result.done.counts.up_to_date == 13
+    assert result.done.counts.up_to_date == 14
 
 
 def test_the_same_samples_in_other_files_convert_nothing(built: Fake) -> None:
@@ -181,7 +181,9 @@ def test_images_that_come_and_go(built: Fake) -> None:
     assert built.build().done.reached_graph == 0
     path = built.root / next(iter(chosen.values()))
     picture(built, f"{path.parent.name}/{path.name}", 99)
-    tested = ["data:a:test", "reference:a", "validate:a:float32", "validate:a:int8"]
+    tested = [
+        "baseline:a", "data:a:test", "reference:a", "validate:a:float32", "validate:a:int8",
+    ]  # fmt: skip
     assert ran(built) == tested
     path.unlink()
     assert ran(built) == tested

@@ -236,9 +236,7 @@ def test_the_worst_samples_are_named() -> None:
 def test_random_data_say_their_range(shipped: Shipped, said: str) -> None:
     verdict = judge(output("y"), shipped=(shipped,), representative=False)
     (warning,) = [w for w in verdict.warnings if w.check == "data"]
-    assert warning.message == (
-        f"measured on random data {said}, which is not representative"
-    )
+    assert warning.message == (f"measured on random data {said}, which is not representative")
     real = judge(output("y"), shipped=(Shipped(test=FileData("x.npz")),))
     assert real.findings == ()
 
