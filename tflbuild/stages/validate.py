@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tflbuild import data
+from tflbuild import data, metrics
 from tflbuild.errors import TaskError
 from tflbuild.kernels import Kernels
 from tflbuild.limits import limit_action
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-VERSION = 4
+VERSION = 5
 MODULES: tuple[str, ...] = ("numpy", "ai_edge_litert")
 ZYGOTE = "lite"
 
@@ -42,6 +42,7 @@ def run(request: Request) -> None:
         "signatures": [], "parity": [], "metrics": [], "state_tensors": 0, "warnings": [],
         "runner": kernels.runner(model), "unvalidated": kernels.missing(model),
     }  # fmt: skip
+    measured: list[Any] = []
     for index, signature in enumerate(interface["signatures"]):
         name = signature["signature"]
         files = request.files(f"test.{index}")
@@ -58,7 +59,15 @@ def run(request: Request) -> None:
         if report["unvalidated"]:
             continue
         scratch = request.out.parent / f"elsewhere.{index}"
+        specs = {entry["name"]: entry for entry in reference["signatures"][index]["outputs"]}
         file = File(path, signature, params["sequences"][index], kernels, scratch)
+        several = name if len(interface["signatures"]) > 1 else None
+        settings = [
+            metrics.prepare(metric, request.inputs, specs)
+            for metric in params["signatures"][index]["metrics"]
+        ]
+        for metric in settings:
+            metrics.check(metric, specs, samples.labels, several)
         outputs, expected = file.run(samples), _expected(request, reference["signatures"][index])
         for output, source in expected.items():
             if source.shape != outputs[output].shape:
@@ -68,12 +77,18 @@ def run(request: Request) -> None:
                 )
             numbers = parity_numbers(source, outputs[output])
             report["parity"].append({"signature": name, "output": output, **numbers})
-        for metric in params["signatures"][index]["metrics"]:
-            value = accuracy(metric, samples, expected, outputs)
-            report["metrics"].append({"signature": name, "name": metric["name"], **value})
+        measured.append((name, settings, samples.labels, expected, outputs))
         described["saturated"] = saturated = file.saturated(samples)
         report["state_tensors"] += file.state_tensors
         report["warnings"] += _warnings(saturated, file)
+    for name, settings, labels, expected, outputs in measured:
+        for metric in settings:
+            found = metrics.result(metric, {
+                "source": metrics.evidence_of(metric, expected, labels),
+                "float": None,
+                "file": metrics.evidence_of(metric, outputs, labels),
+            })  # fmt: skip
+            report["metrics"] += [{"signature": name, **entry} for entry in found]
     request.write_json("validate.json", report)
 
 
@@ -101,56 +116,3 @@ def _warnings(saturated: Mapping[str, float], file: File) -> list[str]:
             " calls; validate.sequence tells how state is to be tested"
         )
     return found
-
-
-def accuracy(
-    metric: Mapping[str, Any],
-    samples: data.Samples,
-    source: Mapping[str, Array],
-    outputs: Mapping[str, Array],
-) -> dict[str, Any]:
-    """Share of samples whose class (arg max; one value: above 0.5) equals the label.
-
-    Raises TaskError when labels or outputs do not allow it.
-    """
-    if samples.labels is None:
-        raise TaskError("accuracy needs labels: data.test.labels")
-    name = metric["output"]
-    if name is None:
-        if len(outputs) != 1:
-            raise TaskError(
-                f"accuracy: the model has outputs {sorted(outputs)}; name one:"
-                " metrics.accuracy.output"
-            )
-        name = next(iter(outputs))
-    if name not in outputs:
-        raise TaskError(
-            f"accuracy: no output {name!r}; the model has {sorted(outputs)}",
-            key="validate.metrics.accuracy.output",
-        )
-    classes = outputs[name].reshape(len(outputs[name]), -1).shape[1]
-    highest, lowest = int(samples.labels.max()), int(samples.labels.min())
-    if lowest < 0 or highest >= max(classes, 2):
-        raise TaskError(
-            f"accuracy: labels reach from {lowest} to {highest}, output {name!r} has"
-            f" {max(classes, 2)} classes"
-        )
-    if len(outputs[name]) != len(samples.labels):
-        raise TaskError(
-            f"accuracy: output {name!r} gives {len(outputs[name])} rows for"
-            f" {len(samples.labels)} labels"
-        )
-    return {
-        "output": name,
-        "source": _share(source[name], samples.labels),
-        "file": _share(outputs[name], samples.labels),
-        "samples": len(samples.labels),
-    }
-
-
-def _share(scores: Array, labels: Array) -> float:
-    flat = scores.reshape(len(scores), -1)
-    classes: Array = flat[:, 0] > 0.5
-    if flat.shape[1] > 1:
-        classes = flat.argmax(axis=1)
-    return float((classes == labels).mean())
