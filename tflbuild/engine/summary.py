@@ -18,6 +18,8 @@ from tflbuild.verdict import Check
 
 NOT_REACHED = "not reached: another task failed first"
 
+STATUSES = ("released", "stale", "not released", "not built")
+
 # What a dashboard or a pull request is told of each metric, and of the parity of each output.
 METRIC = (
     "signature", "name", "output", "samples", "file", "source", "float", "interval",
@@ -109,7 +111,7 @@ def write_summary(
     full = workspace.root / path
     try:
         entries: dict[str, Any] = json.loads(full.read_text())["artifacts"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         entries = {}
     released = state.released()
     wanted = [artifact for model in workspace.models for artifact in artifacts_of(model)]
@@ -123,7 +125,7 @@ def write_summary(
             old = entries.get(name) if isinstance(entries, dict) else None
             made = _entry("released" if row else "not built", row, [])
             # The file may hold anything by now; keys that an older version did not know are added.
-            summary[name] = made | old if isinstance(old, dict) else made
+            summary[name] = {**made, **_ours(old)}
         else:
             known = numbers(graph, result, step)
             if result.passed(step.name):
@@ -134,6 +136,13 @@ def write_summary(
             summary[name] = made
     store.write(full, _text(summary).encode())
     return path
+
+
+def _ours(entry: Any) -> dict[str, Any]:
+    """An entry of the file as it was; empty for what we never wrote."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("findings"), list):
+        return {}
+    return entry if entry.get("status") in STATUSES else {}
 
 
 def _text(summary: Mapping[str, Any]) -> str:
