@@ -43,6 +43,12 @@ class Difference:
     breaks: bool = True  # some application that ran with the old file does not with the new
 
     @property
+    def harmless(self) -> bool:
+        """An addition that no application of the last release can come upon: a signature, where
+        all had to say which one they run."""
+        return self.what == SIGNATURES and self.old is None and not self.breaks
+
+    @property
     def message(self) -> str:
         return f"{self.said}: {self.sees}"
 

@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +123,16 @@ def text(locked: Mapping[str, Locked]) -> str:
 
 def line(locked: Locked) -> str:
     """One artifact's line, without its end."""
-    said = asdict(locked)
+    said = vars(locked)
     return canonical_json({**said, _CHECK: _digest(said)}).decode("ascii")
+
+
+def digests_by_model(locked: Mapping[str, Locked]) -> dict[str, str]:
+    """What stands for the lines of each model: another value where one of them is another."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(locked):
+        found.setdefault(locked[name].model, []).append(_digest(vars(locked[name])))
+    return {model: bytes_digest(" ".join(sums).encode()) for model, sums in found.items()}
 
 
 def _header() -> str:
@@ -215,4 +223,14 @@ def _finite(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-__all__ = ["LOCK", "Locked", "line", "metric_key", "parse", "read", "rounded", "text"]
+__all__ = [
+    "LOCK",
+    "Locked",
+    "digests_by_model",
+    "line",
+    "metric_key",
+    "parse",
+    "read",
+    "rounded",
+    "text",
+]
