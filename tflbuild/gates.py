@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tflbuild import budgets, metric_gate
+from tflbuild import budgets, interface_gate, metric_gate
 from tflbuild.found import Findings
+from tflbuild.lockfile import Locked
 from tflbuild.manifest.model import Model, Optimization, Target
 from tflbuild.parity_gate import Parity, recipe_row
 from tflbuild.targets import RUNTIMES, micro
@@ -34,8 +35,9 @@ def evaluate_gate(
     by_target = {}
     for target in targets:
         own = Findings()
-        own.found.extend(RUNTIMES[target.runtime].judge_evaluation(measured, target))
-        own.found.extend(lasting(measured, target))
+        runtime = RUNTIMES[target.runtime]
+        own.extend(runtime.judge_evaluation(measured, target), "ops", f"{runtime.NAME} takes them")
+        own.extend(lasting(measured, target))
         # What no optimization changes is judged before the hours that conversion may take.
         limits = budgets.before_conversion(target.budgets)
         own.budgets(limits, numbers, f"target {target.name}", hints, opened)
@@ -57,18 +59,21 @@ def compat_gate(
     """The file against one target, together with that target's verdict before conversion; without
     a model, any file."""
     found = Findings()
-    found.found.extend(RUNTIMES[target.runtime].judge_file(measured, target))
-    found.found.extend(narrowed(measured, target))
-    found.met.extend(met(measured, target))
+    runtime = RUNTIMES[target.runtime]
+    found.extend(runtime.judge_file(measured, target), "ops", f"{runtime.NAME} runs them")
+    found.extend(narrowed(measured, target))
+    for check, text in met(measured, target):
+        found.met.append(text)
+        found.check(check, text)
     if optimization is not None and target.runtime == micro.NAME:
-        found.found.extend(micro.judge_floats(measured, optimization))
+        found.extend(micro.judge_floats(measured, optimization))
     numbers, hints = budgets.of_file(measured), budgets.hints_of_file(measured)
     opened = budgets.open_inputs(measured)
     found.budgets(target.budgets, numbers, f"target {target.name}", hints, opened)
     if model is not None:
         found.budgets(model.compat, numbers, "compat", hints, opened)
     if evaluation is not None:
-        found.found.extend(evaluation.failures)
+        found.extend(evaluation.failures)
     return found.verdict()
 
 
@@ -79,10 +84,12 @@ def validate_gate(
     warnings: Sequence[str] = (),
     recipe: Sequence[Mapping[str, Any]] = (),
     targets: Sequence[Target] = (),
+    last: Mapping[str, Locked] | None = None,
 ) -> Verdict:
-    """Parity with the source and the metrics; `warnings` of the stages are passed on. `recipe`:
-    the entries that a conversion by ai-edge-quantizer used. `targets`: those that share the file,
-    which say what is to be done with one that nothing here could run."""
+    """Parity with the source, the metrics and the interface; `warnings` of the stages are passed
+    on. `recipe`: the entries that a conversion by ai-edge-quantizer used. `targets`: those that
+    share the file, which say what is to be done with one that nothing here could run. `last`:
+    what was released of it last, by target."""
     found = Findings()
     if why := measured.get("unvalidated", ""):
         _unvalidated(found, why, targets)
@@ -98,10 +105,12 @@ def validate_gate(
                 judge = Parity(
                     found, shipped.parity, optimization.quantize, row, signature["representative"]
                 )
-                judge(numbers, f"output {numbers['output']!r}{where}")
+                of = f"{name}/{numbers['output']}" if several else numbers["output"]
+                judge(numbers, f"output {numbers['output']!r}{where}", of)
         values = {m["name"]: m for m in measured["metrics"] if m["signature"] == name}
         for limits in () if why else shipped.metrics:
-            metric_gate.judge(found, limits, values[limits.name], where)
+            metric_gate.judge(found, limits, values[limits.name], where, name if several else "")
+    interface_gate.judge(found, measured.get("interface"), model, last or {})
     for warning in dict.fromkeys(warnings):
         found.warn("data" if warning.endswith("not representative") else "stage", warning)
     if not all(signature["representative"] for signature in measured["signatures"]):

@@ -79,26 +79,30 @@ class Parity:
     row: str  # of PARITY
     representative: bool
 
-    def __call__(self, numbers: Mapping[str, Any], output: str) -> None:
+    def __call__(self, numbers: Mapping[str, Any], output: str, of: str) -> None:
+        """Judge what messages call `output` and the lines of a CI's report `of`."""
         found, limits, quantize, row = self.found, self.limits, self.quantize, self.row
         if not numbers["finite"]:
-            found.fail("parity.finite", f"{output} has NaN or infinity")
+            found.fail("parity.finite", f"{output} has NaN or infinity", of)
             return
         if numbers["kind"] == "exact":
             if not numbers["equal"]:
-                found.fail("parity.equal", f"{output} differs from the source's")
+                found.fail("parity.equal", f"{output} differs from the source's", of)
+            else:
+                found.check("parity.equal", f"{output} equals the source's", of)
             return
         if not numbers["source_finite"]:
-            found.fail("parity.finite", f"the source's own {output} has NaN or infinity")
+            found.fail("parity.finite", f"the source's own {output} has NaN or infinity", of)
             return
         if numbers["constant"]:
-            found.fail("parity.constant", f"{output} is constant where the source's varies")
+            found.fail("parity.constant", f"{output} is constant where the source's varies", of)
             return
         if numbers["equal"]:
+            found.check("parity.equal", f"{output} equals the source's", of)
             return
         unlimited = limits == ParityLimits()
         if numbers["kind"] == "integer" and quantize == "none" and unlimited:
-            found.fail("parity.equal", f"integer {output} differs from the source's")
+            found.fail("parity.equal", f"integer {output} differs from the source's", of)
             return
         defaults = PARITY[row]
         # On random data the defaults give false alarms on quantized files: they only warn. A limit
@@ -120,19 +124,26 @@ class Parity:
             if limit is None or number is None:
                 continue
             missed = number < limit if lowest else number > limit
+            unit = " dB" if name == "sqnr" else ""
+            origin = "" if own is not None else f", default for {row}"
+            if not missed or (soft and own is None):
+                bound = "at least" if lowest else "at most"
+                asked = f"{bound} {limit:g}{unit}{origin}" + (", which only warns" * missed)
+                found.check(
+                    f"parity.{name}", f"{name} of {output} is {number:.4g}{unit} ({asked})", of
+                )
             if missed:
                 relation = "below" if lowest else "above"
-                unit = " dB" if name == "sqnr" else ""
-                origin = "" if own is not None else f", default for {row}"
                 message = (
                     f"{name} of {output} is {number:.4g}{unit}, {relation} the limit"
                     f" {limit:g}{unit}{origin}"
                 )
                 report = found.warn if soft and own is None else found.fail
-                report(f"parity.{name}", message)
+                report(f"parity.{name}", message, of)
             elif name == "sqnr" and own is None and number < defaults.warn_sqnr:
                 found.warn(
                     "parity.sqnr",
                     f"sqnr of {output} is {number:.4g} dB, below the"
                     f" {defaults.warn_sqnr:g} dB that is usual for {row}",
+                    of,
                 )
