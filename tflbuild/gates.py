@@ -107,9 +107,9 @@ def validate_gate(
                 )
                 of = f"{name}/{numbers['output']}" if several else numbers["output"]
                 judge(numbers, f"output {numbers['output']!r}{where}", of)
-        values = {m["name"]: m for m in measured["metrics"] if m["signature"] == name}
-        for limits in () if why else shipped.metrics:
-            metric_gate.judge(found, limits, values[limits.name], where, name if several else "")
+        own = [m for m in measured["metrics"] if m["signature"] == name]
+        for metric in () if why else shipped.metrics:
+            metric_gate.judge(found, metric, own, where, name if several else "", last or {})
     interface_gate.judge(found, measured.get("interface"), model, last or {})
     for warning in dict.fromkeys(warnings):
         found.warn("data" if warning.endswith("not representative") else "stage", warning)
