@@ -4,8 +4,9 @@ A number is held against its limits as it is: what its data set says is what cou
 samples could have moved it is told beside it, by its 95 % interval. A warning comes in two cases:
 - The set is too small for the limit to mean anything, whatever the number: even without a single
   mistake the interval would reach beyond the limit, or one sample is more than `max_drop`.
-- The limit lies nearer than half the way to that end of the interval, about one standard error:
-  about one time in six another set of the same size would have turned the verdict.
+- The limit lies nearer than a quarter of the way to that end of the interval, about half a standard
+  error: three times in ten another set of the same size would have turned the verdict. Warning as
+  soon as the interval reaches beyond the limit would be noise: of a good test set it mostly does.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tflbuild.metrics.python import NAME as PYTHON
 
 ROUNDING = 1e-12  # of differences of floats
 MOST = 10_000_000  # samples; more are only said to be more
-NEAR = 0.5  # of the way from the number to the end of its interval
+NEAR = 0.25  # of the way from the number to the end of its interval
 
 Entry = Mapping[str, Any]  # of measured.metrics
 
@@ -102,7 +103,7 @@ class _Judge:
                 self.of,
             )
         else:
-            text = f"{self.said} {_shown(value)}, {which} is {limit:g}"
+            text = f"{self.said} {_shown(value)}, {which} is {limit:g} ({self._context()})"
             self.found.check(check, text, self.of)
         interval = self.entry.get("interval")
         if interval is None:
@@ -138,7 +139,7 @@ class _Judge:
                 self.of,
             )
         else:
-            text = f"{self.said} went {words}, max_drop is {limit:g}"
+            text = f"{self.said} went {words}, max_drop is {limit:g} ({self._context(drop=True)})"
             self.found.check(check, text, self.of)
         if interval is None or self._few_for_drop(limit, interval, check):
             return
