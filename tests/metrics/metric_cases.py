@@ -34,10 +34,11 @@ def measured(
     file: Array,
     source: Array | None = None,
     chunk: int = 0,
+    said: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
-    """The one entry of a metric."""
-    params = {"name": name, "output": None, **settings}
+    """The one entry of a metric. Its settings: `settings`, and `said`."""
+    params = {"name": name, "output": None, **settings, **(said or {})}
     given = metrics.prepare(params, {}, ["y"])
     metrics.check(given, {"y": spec(file)}, labels)
     own = evidence(given, file, labels, chunk)
