@@ -106,9 +106,9 @@ class _Judge:
             text = f"{self.said} {_shown(value)}, {which} is {limit:g} ({self._context()})"
             self.found.check(check, text, self.of)
         interval = self.entry.get("interval")
-        if interval is None:
+        if interval is None or (self._is_share and not 0 < limit < 1):  # perfection, or nothing
             return
-        if below and self._few_for_min(limit, check):
+        if below and self._is_share and self._few_for_min(limit, check):
             return
         toward_low = below != (short > ROUNDING)  # which end of the interval the limit lies at
         reach = value - interval[0] if toward_low else interval[1] - value
@@ -141,7 +141,9 @@ class _Judge:
         else:
             text = f"{self.said} went {words}, max_drop is {limit:g} ({self._context(drop=True)})"
             self.found.check(check, text, self.of)
-        if interval is None or self._few_for_drop(limit, interval, check):
+        if interval is None or limit <= 0:  # no drop at all, of this very data
+            return
+        if self._few_for_drop(limit, interval, check):
             return
         reach = drop - interval[0] if drop > limit + ROUNDING else interval[1] - drop
         self._near(check, f"drop of {_shown(drop)}", "max_drop", limit, drop - limit, reach,
@@ -202,11 +204,14 @@ class _Judge:
             parts.append(f"the float file has {_shown(entry['float'])}")
         return ", ".join(parts)
 
+    @property
+    def _is_share(self) -> bool:
+        metric = METRICS.get(self.limits.name)
+        return metric is not None and metric.SHARE
+
     def _few_for_min(self, limit: float, check: str) -> bool:
         """Whether no number of so few samples could show that `min` holds."""
-        metric, counted = METRICS.get(self.limits.name), _counted(self.entry)
-        if metric is None or not metric.SHARE or not 0 < limit < 1:
-            return False
+        counted = _counted(self.entry)
         best = counted / (counted + Z * Z)  # where the interval of a perfect result begins
         if best >= limit:
             return False
@@ -222,8 +227,6 @@ class _Judge:
     def _few_for_drop(self, limit: float, interval: Sequence[float], check: str) -> bool:
         """Whether so few samples cannot tell a drop of `max_drop` from none."""
         counted = self.entry.get("counted")
-        if limit <= 0:  # asks for none at all, of this very data
-            return False
         if counted is None:
             noise = (interval[1] - interval[0]) / 2
             needed = self.entry["samples"] * (noise / limit) ** 2
