@@ -79,17 +79,17 @@ def run(request: Request) -> None:
                 )
             numbers = parity_numbers(source, outputs[output])
             report["parity"].append({"signature": name, "output": output, **numbers})
-        measured.append((name, settings, samples.labels, expected, outputs))
+        measured.append((name, several, settings, samples.labels, expected, outputs))
         described["saturated"] = saturated = file.saturated(samples)
         report["state_tensors"] += file.state_tensors
         report["warnings"] += _warnings(saturated, file)
-    for name, settings, labels, expected, outputs in measured:
+    for name, several, settings, labels, expected, outputs in measured:
         for metric in settings:
             found = metrics.result(metric, {
                 "source": metrics.evidence_of(metric, expected, labels),
                 "float": None,
                 "file": metrics.evidence_of(metric, outputs, labels),
-            })  # fmt: skip
+            }, several)  # fmt: skip
             report["metrics"] += [{"signature": name, **entry} for entry in found]
     request.write_json("validate.json", report)
 
