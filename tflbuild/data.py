@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
+    Labels = Array | Mapping[str, Array]
 
 Spec = Mapping[str, Any]  # an entry of interface.json: name, dtype, shape
 
@@ -45,7 +46,7 @@ class Samples:
     arrays: dict[str, Array]
     count: int
     representative: bool  # False: declared random data
-    labels: Array | None = None
+    labels: Labels | None = None  # an array, or several by name, samples along the first axis
     warnings: list[str] = field(default_factory=list)
     places: Sequence[int] | None = None  # of the samples in what was declared; None: the first ones
 
@@ -107,14 +108,10 @@ def load(
         raise TaskError(
             f"{what} data holds {count} samples, fewer than samples: {wanted}", key="samples"
         )
-    labels = None
+    labels: Labels | None = None
     if params.get("labels"):
-        made = params["kind"] == "arrays"
-        path = files.get("labels.npy" if made else "labels")
         try:
-            labels = _labels(params.get("label_key"), path, files, what)
-            if len(labels) != count:
-                raise TaskError(f"{what} data: {len(labels)} labels for {count} samples")
+            labels = _labels(params, files, count, what)
         except TaskError as error:
             error.key = "labels"
             raise
@@ -126,7 +123,10 @@ def load(
             taken = places = choose(map(str, range(count)), wanted, seed)
         count = wanted
         arrays = {name: large.taken(array, taken) for name, array in arrays.items()}
-        labels = None if labels is None else labels[taken]
+        if isinstance(labels, Mapping):
+            labels = {name: array[taken] for name, array in labels.items()}
+        elif labels is not None:
+            labels = labels[taken]
     if what == "calibration":
         # The converter takes raw bytes: in the machine's own order. `batches` does it for tests.
         arrays = {n: a.astype(a.dtype.newbyteorder("="), copy=False) for n, a in arrays.items()}
@@ -394,58 +394,60 @@ def _member(archive: Any, name: str, what: str, shown: str) -> Array:
     return result
 
 
-def _labels(key: str | None, path: Path | None, files: Mapping[str, Path], what: str) -> Array:
-    import numpy as np
+def _labels(params: Mapping[str, Any], files: Mapping[str, Path], count: int, what: str) -> Labels:
+    """What is declared as labels, of any kind: whether a metric can use it, that metric says."""
+    several: Mapping[str, str | None] | None = params.get("label_keys")
+    if params["kind"] == "arrays":
+        if "labels.npy" in files:
+            return _label_array(_open(files["labels.npy"], what), "", count, what)
+        names = json.loads(files["arrays.json"].read_text())["labels"]
+        return {
+            name: _label_array(_open(files[f"label.{index}.npy"], what), name, count, what)
+            for index, name in enumerate(names)
+        }
+    if several is None:
+        found = _label_member(params.get("label_key"), "", files, what)
+        return _label_array(found, "", count, what)
+    return {
+        name: _label_array(_label_member(key, name, files, what), name, count, what)
+        for name, key in several.items()
+    }
 
+
+def _label_member(key: str | None, name: str, files: Mapping[str, Path], what: str) -> Array:
+    """An array of the .npz, or the .npy file of labels."""
     if key is None:
-        assert path is not None
+        path = files[f"labels.{name}" if name else "labels"]
         array = _open(path, what)
-    else:
-        archive = _open(files["npz"], what)
-        if key not in archive.files:
-            raise TaskError(
-                f"{what} data: labels: {files['npz'].name} has no array {key!r}"
-                f" (it has {sorted(archive.files)})"
-            )
-        array = _member(archive, key, what, files["npz"].name)
-    if array.dtype.kind not in "iubf" or not array.ndim:
-        raise TaskError(_label_forms(array, what))
-    if array.dtype.kind == "f":
-        _refuse_label(~np.isfinite(array), array, "is NaN or infinite", what)
-        _refuse_label(array != np.floor(array), array, "is not a whole number", what)
-        _refuse_label(np.abs(array) > 2.0**53, array, "is no class number", what)
-    if array.ndim == 2 and array.shape[1] > 1:
-        hot = ((array == 0) | (array == 1)).all(axis=1) & (array.sum(axis=1) == 1)
-        if not hot.all():
-            row = int(np.argmin(hot))
-            raise TaskError(
-                f"{what} data: labels of shape {list(array.shape)} must be one-hot, but row {row}"
-                " does not hold exactly one 1 and else 0; or give class numbers (N,)"
-            )
-        array = array.argmax(axis=1)
-    if array.size != len(array):
-        raise TaskError(_label_forms(array, what))
-    result: Array = array.reshape(-1).astype(np.int64)
-    return result
+        if hasattr(array, "files"):
+            raise TaskError(f"{what} data: labels: {path.name} is an archive; give a .npy file")
+        found: Array = array
+        return found
+    archive = _open(files["npz"], what)
+    if key not in archive.files:
+        raise TaskError(
+            f"{what} data: labels: {files['npz'].name} has no array {key!r}"
+            f" (it has {sorted(archive.files)})"
+        )
+    return _member(archive, key, what, files["npz"].name)
 
 
-def _label_forms(array: Array, what: str) -> str:
-    return (
-        f"{what} data: labels must be class numbers (N,) or one-hot (N, classes), not"
-        f" {array.dtype} of shape {list(array.shape)}"
-    )
-
-
-def _refuse_label(bad: Array, array: Array, why: str, what: str) -> None:
-    """TaskError for the first label that is `bad`."""
+def _label_array(array: Array, name: str, count: int, what: str) -> Array:
+    """Labels as they are, in the machine's byte order; one whole number a sample is int64 (N,)."""
     import numpy as np
 
-    if bad.any():
-        sample = int(np.argmax(bad.reshape(len(array), -1).any(axis=1)))
-        value = float(array[bad].flat[0])
+    shown = f"labels {name!r}" if name else "labels"
+    if array.dtype.kind not in "iubfSU" or not array.ndim:
         raise TaskError(
-            f"{what} data: the label {value:g} of sample {sample} {why}; labels are class numbers"
+            f"{what} data: {shown} must be numbers or text, samples along the first axis, not"
+            f" {array.dtype} of shape {list(array.shape)}"
         )
+    if len(array) != count:
+        raise TaskError(f"{what} data: {len(array)} {shown} for {count} samples")
+    if array.dtype.kind in "iub" and array.size == count:
+        return array.reshape(-1).astype(np.int64)
+    native: Array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return native
 
 
 def shape_text(shape: Sequence[int | None]) -> str:

@@ -23,8 +23,8 @@ class Findings:
     found: list[Finding] = field(default_factory=list)
     margins: list[Margin] = field(default_factory=list)
     met: list[str] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
     judged: list[Check] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
 
     def fail(self, check: str, message: str, of: str = "") -> None:
         self.found.append(Finding(FAIL, check, message, of))

@@ -34,6 +34,7 @@ from tflbuild.making import making, member_of
 from tflbuild.manifest.model import Model, Optimization, Workspace
 from tflbuild.manifest.parity import limits_of, top_k_of
 from tflbuild.manifest.problems import Problems
+from tflbuild.metrics.inputs import MetricInputs, metric_inputs
 from tflbuild.model_data import (
     data_inputs,
     data_kind,
@@ -180,8 +181,11 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
              report=report_of(f"evaluate:{name}"), action=evaluation),
     ]  # fmt: skip
     steps += baseline_steps(workspace, model, test_params, test_files)
+    measuring = metric_inputs(workspace.root, model)
     for optimization in model.optimizations:
-        steps += optimization_steps(workspace, model, optimization, source, test_params, test_files)
+        steps += optimization_steps(
+            workspace, model, optimization, source, test_params, test_files, measuring
+        )
     return steps
 
 
@@ -320,6 +324,7 @@ def optimization_steps(
     source: SourceInputs,
     test_params: Sequence[Mapping[str, Any] | None],
     test_files: Mapping[str, str],
+    measuring: MetricInputs,
 ) -> list[Step]:
     """convert and validate once for each converter profile, compat and release for each target."""
     steps: list[Step] = []
@@ -341,16 +346,18 @@ def optimization_steps(
                 "signatures": [
                     {
                         "data": data_name(shipped),
-                        "metrics": [{"name": m.name, "output": m.output} for m in shipped.metrics],
+                        "metrics": [plain(metric) for metric in metrics],
                         "top_k": top_k_of(limits_of(shipped, optimization)),
                     }
-                    for shipped in model.signatures
+                    for shipped, metrics in zip(model.signatures, measuring.params, strict=True)
                 ],
                 **golden_params,
                 **running.params,
             },
-            files={**test_files, **golden_files, **running.files},
-            request=running.request,
+            files={**test_files, **golden_files, **running.files, **measuring.files},
+            folders=measuring.folders,
+            modules=measuring.modules,
+            request={**running.request, **measuring.request},
             ports=(
                 Port(convert_task, ("model.tflite",)),
                 Port(f"lower:{model.name}", ("interface.json",)),
@@ -454,6 +461,9 @@ def still_listed(root: Path, step: Step) -> bool:
             return listing.files == step.files
         except WrongData:
             return False
+    if step.stage == "validate":  # of its own it lists the code of metrics
+        code = metric_inputs(root, step.model).files if step.folders else {}
+        return all(step.files.get(name) == path for name, path in code.items())
     data = ("calibration.", "test.")
     source = {name: path for name, path in step.files.items() if not name.startswith(data)}
     return lowering_inputs(root, step.model).files == source

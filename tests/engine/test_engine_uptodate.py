@@ -18,9 +18,9 @@ from tflbuild.api import BuildResult
 from tflbuild.engine.events import Event, TaskDone
 
 OF_A = [
-    "baseline:a", "compat:a:float32@litert", "compat:a:int8@litert", "convert:a:float32", "convert:a:int8",
-    "evaluate:a", "lower:a", "reference:a", "release:a:float32@litert", "release:a:int8@litert",
-    "validate:a:float32", "validate:a:int8",
+    "baseline:a", "compat:a:float32@litert", "compat:a:int8@litert", "convert:a:float32",
+    "convert:a:int8", "evaluate:a", "lower:a", "reference:a", "release:a:float32@litert",
+    "release:a:int8@litert", "validate:a:float32", "validate:a:int8",
 ]  # fmt: skip
 
 

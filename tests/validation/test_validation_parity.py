@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from typing import Any
@@ -38,8 +39,7 @@ ROWS = st.integers(1, 12).flatmap(
 def in_chunks(source: Any, other: Any, cuts: set[int], top_k: tuple[int, ...] = ()) -> Any:
     edges = [0, *sorted(cuts - {len(source)}), len(source)]
     parts = [
-        partial(source[a:b], other[a:b], a, b - a, top_k)
-        for a, b in zip(edges, edges[1:], strict=False)
+        partial(source[a:b], other[a:b], a, b - a, top_k) for a, b in itertools.pairwise(edges)
     ]
     return merge(json.loads(json.dumps(part, allow_nan=False)) for part in parts)
 

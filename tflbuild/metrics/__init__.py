@@ -86,8 +86,7 @@ def check(
     `outputs` by name: name, dtype, and shape over all samples; `signature`: where several ship.
     Raises TaskError with the key that says the wrong thing.
     """
-    where = "" if signature is None else f"signatures.{signature}."
-    with _placed(settings, where):
+    with _placed(settings, signature):
         if settings[NAME] == python.NAME:
             return
         metric = METRICS[settings[NAME]]
@@ -142,9 +141,12 @@ def merge(chunks: Iterable[Evidence], folder: Path | None = None) -> dict[str, A
     return {name: np.concatenate(arrays) for name, arrays in found.items()}
 
 
-def result(settings: Settings, evidence: Mapping[str, Evidence | None]) -> list[dict[str, Any]]:
+def result(
+    settings: Settings, evidence: Mapping[str, Evidence | None], signature: str | None = None
+) -> list[dict[str, Any]]:
     """The entries of `measured.metrics`, without their signature. `evidence`: of `source`, `float`
-    (None: the file is not quantized) and `file`, each of all samples.
+    (None: the file is not quantized) and `file`, each of all samples; `signature`: where several
+    ship.
 
     A value is None where there is none, and where NaN or infinity are in what it is made of.
     Raises TaskError. To be called last: code of the user's closes the workspace to this process.
@@ -154,7 +156,8 @@ def result(settings: Settings, evidence: Mapping[str, Evidence | None]) -> list[
     assert file is not None
     samples = len(next(iter(file.values())))
     if settings[NAME] == python.NAME:
-        found = python.values(settings, evidence)
+        with _placed(settings, signature):
+            found = python.values(settings, evidence)
         return [
             {
                 "name": name,
@@ -235,14 +238,18 @@ def _labels(settings: Settings, labels: Labels | None) -> Array:
 
 
 @contextmanager
-def _placed(settings: Settings, where: str = "") -> Iterator[None]:
-    """Errors get the whole key that says the wrong thing. `where`: "signatures.NAME.", or ""."""
+def _placed(settings: Settings, signature: str | None = None) -> Iterator[None]:
+    """Errors get the whole key that says the wrong thing."""
+    where = "" if signature is None else f"signatures.{signature}."
+    section = f"validate.{where}metrics."
     try:
         yield
     except WrongLabels as error:
         error.key = f"data.{where}test.labels"
         raise
     except TaskError as error:
-        if error.key and not error.key.startswith("validate."):
-            error.key = f"validate.{where}metrics.{settings[NAME]}.{error.key}".rstrip(".")
+        if error.key.startswith("validate.metrics."):
+            error.key = section + error.key.removeprefix("validate.metrics.")
+        elif error.key:
+            error.key = f"{section}{settings[NAME]}.{error.key}".rstrip(".")
         raise

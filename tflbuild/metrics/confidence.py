@@ -15,7 +15,7 @@ source and file.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tflbuild.metrics.base import Evidence, Metric, Settings
@@ -30,9 +30,10 @@ Interval = tuple[float, float]
 Z = 1.959963984540054  # of a normal distribution, 95 % lies within
 SEED = 20
 RESAMPLES = 1000
+FEW_RESAMPLES = 200  # where more would take too long
 MOST = 20_000  # samples that are resampled; of more a part, and the interval is narrowed for it
 FEWEST = 1000  # of such a part
-WORK = 1 << 27  # numbers looked at for one interval: bounds its time
+WORK = 1 << 25  # numbers looked at for one interval: bounds its time
 BLOCK = 1 << 22  # numbers in memory at once
 
 
@@ -124,7 +125,7 @@ def _bootstrap(
     generator = np.random.default_rng(SEED)
     samples = len(next(iter(file.values())))
     values = [metric.score(settings, evidence) for evidence in (source, file)]
-    part = _part(generator, samples, [source, file])
+    part, rounds = _part(generator, samples, [source, file])
     narrower = 1.0
     center = values
     if part is not None:
@@ -135,7 +136,7 @@ def _bootstrap(
     weights, (source, file) = _alike([source, file])
     pairs = [
         [metric.resampled(settings, evidence, counts) for evidence in (source, file)]
-        for counts in _resamples(generator, samples, weights)
+        for counts in _resamples(generator, samples, rounds, weights)
     ]
     before, after = (np.concatenate(column) for column in zip(*pairs, strict=True))
     sign = 1.0 if metric.HIGHER_IS_BETTER else -1.0
@@ -169,16 +170,18 @@ def _percentiles(found: Array, value: float, center: float, narrower: float) -> 
     )
 
 
-def _part(generator: Any, samples: int, evidence: Sequence[Evidence]) -> Array | None:
-    """Which samples are resampled, where all would take too long."""
+def _part(generator: Any, samples: int, evidence: Sequence[Evidence]) -> tuple[Array | None, int]:
+    """Which samples are resampled (None: all), and how often, so that the time is bounded."""
     import numpy as np
 
     numbers = sum(array[:1].size for each in evidence for array in each.values())
     most = min(MOST, max(FEWEST, WORK // (RESAMPLES * max(1, numbers))))
+    rounds = WORK // (min(most, samples) * max(1, numbers))
+    rounds = min(RESAMPLES, max(FEW_RESAMPLES, rounds))
     if samples <= most:
-        return None
+        return None, rounds
     chosen: Array = np.sort(generator.choice(samples, most, replace=False))
-    return chosen
+    return chosen, rounds
 
 
 def _taken(evidence: Evidence, part: Array) -> dict[str, Array]:
@@ -200,14 +203,14 @@ def _alike(evidence: Sequence[Evidence]) -> tuple[Array | None, list[Evidence]]:
     return numbers, [_taken(each, first) for each in evidence]
 
 
-def _resamples(generator: Any, samples: int, weights: Array | None) -> Any:
+def _resamples(generator: Any, samples: int, rounds: int, weights: Array | None) -> Iterator[Array]:
     """How often each row is in a resample, (block, rows) at a time."""
     import numpy as np
 
     rows = samples if weights is None else len(weights)
-    block = max(1, min(RESAMPLES, BLOCK // rows))
-    for start in range(0, RESAMPLES, block):
-        size = min(block, RESAMPLES - start)
+    block = max(1, min(rounds, BLOCK // rows))
+    for start in range(0, rounds, block):
+        size = min(block, rounds - start)
         if weights is not None:
             yield generator.multinomial(samples, weights / samples, size=size)
             continue

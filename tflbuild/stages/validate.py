@@ -96,8 +96,9 @@ def run(request: Request) -> None:
     report["golden"] = golden.measure(request, interface, kernels)
     # A user's code shuts the workspace to this process: it comes last.
     for test, found_of in zip(tests, merged, strict=True):
+        several = test.name if len(tests) > 1 else None
         for settings, sides in zip(test.metrics, found_of, strict=True):
-            entries = metrics.result(settings, sides)
+            entries = metrics.result(settings, sides, several)
             report["metrics"] += [{"signature": test.name, **entry} for entry in entries]
     request.write_json("validate.json", report)
 
