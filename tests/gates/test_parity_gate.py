@@ -189,7 +189,7 @@ def test_without_a_float_file_nobody_is_blamed() -> None:
 
 def test_a_warning_blames_too() -> None:
     (warning,) = judge(output("y", sqnr=15.0, **parts("sqnr", 130.0, 15.1))).warnings
-    assert "15 dB, below the 20 dB that is usual for int8 (float conversion alone" in (
+    assert "15 dB, below the 18 dB that is usual for int8 (float conversion alone" in (
         warning.message
     )
 
@@ -236,9 +236,7 @@ def test_the_worst_samples_are_named() -> None:
 def test_random_data_say_their_range(shipped: Shipped, said: str) -> None:
     verdict = judge(output("y"), shipped=(shipped,), representative=False)
     (warning,) = [w for w in verdict.warnings if w.check == "data"]
-    assert warning.message == (
-        f"measured on random data {said}, which is not representative"
-    )
+    assert warning.message == (f"measured on random data {said}, which is not representative")
     real = judge(output("y"), shipped=(Shipped(test=FileData("x.npz")),))
     assert real.findings == ()
 
