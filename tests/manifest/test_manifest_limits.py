@@ -65,7 +65,9 @@ def test_what_defaults_say_is_not_said_by_the_model(load: Load) -> None:
 
 
 def test_golden_tests(load: Load) -> None:
-    text = TWO + """\
+    text = (
+        TWO
+        + """\
     validate:
       golden:
         second: {npz: data/test.npz, exact: true}
@@ -76,6 +78,7 @@ def test_golden_tests(load: Load) -> None:
           sqnr: 20
           outputs: {y: {exact: true}, z: {cosine: 0.9}}
 """
+    )
     (model,) = load(text).models
     assert model.golden == (
         Golden(
@@ -113,6 +116,8 @@ WRONG = {
               "`sqnr` has no effect beside exact: true"),
     "signature": ("golden: {one: {npz: data/cal.npz, exact: true, signature: s}}",
                   "`signature` has no effect: the model ships one"),
+    "no limit": ("golden: {one: {npz: data/cal.npz, outputs: {y: {}}}}",
+                 "no limit for output 'y'; give one of max_abs_error"),
     "unknown key": ("golden: {one: {npz: data/cal.npz, max_error: 3}}", "unknown key 'max_error'"),
     "text": ("golden: {one: {npz: data/cal.npz, sqnr: high}}",
              "expected a number, or a number by optimization"),
@@ -120,7 +125,7 @@ WRONG = {
     "none": ("golden: {}", "got an empty mapping"),
     "no k": ("parity: {top_k: {min: 0.9}}", "top_k needs `k`, such as {k: 5, min: 0.99}"),
     "no min": ("parity: {top_k: [{k: 5}]}", "top_k needs `min`"),
-    "k twice": ("parity: {top_k: [{k: 5, min: 1}, {k: 5, min: 0.9}]}", "k: 5 is in this list twice"),
+    "k twice": ("parity: {top_k: [{k: 5, min: 1}, {k: 5, min: 1}]}", "k: 5 is in this list twice"),
     "k of 0": ("parity: {top_k: {k: 0, min: 1}}", "at least 1, got 0"),
     "share": ("parity: {top_k: {k: 1, min: 90}}", "at most 1, got 90"),
     "a number": ("parity: {top_k: 5}", "expected a mapping such as {k: 5, min: 0.99}, or a list"),

@@ -124,7 +124,7 @@ def test_a_name_that_is_an_input_and_an_output(tmp_path: Path) -> None:
     archive = {"inputs/a": ONE, "b": ONE * 10, "outputs/a": ONE * 11, "outputs/n": ONE**2 * 10}
     first, second = measure(tmp_path, both(), archive)
     assert [first["output"], second["output"]] == ["a", "n"]
-    assert first["equal"] and second["equal"]
+    assert [first["equal"], second["equal"]] == [True, True]
     # What is not recorded is not compared.
     (only,) = measure(tmp_path, both(), {"inputs/a": ONE, "inputs/b": ONE, "n": ONE**2})
     assert only["output"] == "n"
@@ -361,7 +361,7 @@ def test_integers_and_text_are_exact_without_a_limit() -> None:
     assert not verdict(limit(), kind="exact").passed
     assert verdict(limit(max_abs_error=2), **steps).passed
     (failure,) = verdict(limit(max_abs_error=1), **steps).failures
-    assert "is 2 steps, above the limit 1 steps" in failure.message
+    assert "is 2 steps, above the limit 1 step" in failure.message
 
 
 def test_limits_that_cannot_be_judged_are_errors() -> None:
@@ -373,6 +373,16 @@ def test_limits_that_cannot_be_judged_are_errors() -> None:
     assert unknown.message.endswith("golden 'first' records no output 'z'; it has y")
     (nan,) = verdict(limit(max_abs_error=1), finite=False).failures
     assert nan.check == "golden.finite"
+
+
+def test_a_file_that_was_not_run_skips_its_golden_tests() -> None:
+    test = Golden("first", "g.npz", 0, ("int8",))
+    model = Model("m", Source("keras", "m.keras"), (), (), golden=(test,))
+    for name, skipped in (("int8", [None]), ("float32", [])):
+        found = Findings()
+        judge(found, {"golden": []}, model, Optimization(name))
+        assert [check.passed for check in found.verdict().checks] == skipped
+        assert found.verdict().passed
 
 
 def test_a_miss_names_the_worst_samples() -> None:
