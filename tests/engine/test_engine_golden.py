@@ -40,4 +40,4 @@ def test_limits_are_in_no_key_and_an_archive_is_in_one(empty: Fake) -> None:
     assert ran(fake, k=2) == ["validate:a:float32", "validate:a:int8"]
     fake.write(files={"one.npz": {"x": np.ones(1)}})
     assert ran(fake, k=2) == ["validate:a:int8"]
-    assert "validate:a:int8" in fake.build("one.npz", keep_going=True).gates
+    assert "validate:a:int8" in fake.build(str(fake.root / "one.npz"), keep_going=True).gates
