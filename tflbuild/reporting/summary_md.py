@@ -62,7 +62,11 @@ def summary(outcome: Outcome | Broken, root: Path, until: str) -> str:
         root: of the workspace, where `tflbuild.lock` says what was released last.
         until: the stage that the build went to.
     """
-    page = _broken(outcome) if isinstance(outcome, Broken) else _page(outcome, root, until)
+    return fit(_broken(outcome) if isinstance(outcome, Broken) else _page(outcome, root, until))
+
+
+def fit(page: Page) -> str:
+    """The page with as many rows as there is room for."""
     text = ""
     for most in (ROWS, 40, 25, 15, 10, 5, 2, 0):
         text = render(page, most, min(most, LISTED))
