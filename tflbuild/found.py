@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tflbuild import budgets
 from tflbuild.manifest.model import Budgets
-from tflbuild.verdict import FAIL, WARN, Check, Finding, Margin, Verdict
+from tflbuild.verdict import FAIL, WARN, Check, Finding, Margin, Table, Verdict
 
 
 @dataclass
@@ -24,6 +24,7 @@ class Findings:
     margins: list[Margin] = field(default_factory=list)
     met: list[str] = field(default_factory=list)
     judged: list[Check] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
 
     def fail(self, check: str, message: str, of: str = "") -> None:
         self.found.append(Finding(FAIL, check, message, of))
@@ -69,5 +70,5 @@ class Findings:
     def verdict(self) -> Verdict:
         return Verdict(
             tuple(dict.fromkeys(self.found)), tuple(self.margins), tuple(self.met),
-            tuple(dict.fromkeys(self.judged)),
+            tuple(dict.fromkeys(self.judged)), tuple(self.tables),
         )  # fmt: skip

@@ -43,6 +43,7 @@ from tflbuild.engine.state import Outputs
 from tflbuild.engine.workers import Ended, Job, Workers
 from tflbuild.errors import TaskError, TflbuildError
 from tflbuild.graph import Graph, environment_step, environments, still_listed
+from tflbuild.lockfile import Locked
 from tflbuild.step import STAGES, Step
 from tflbuild.store.local import DamagedBlob
 from tflbuild.verdict import Verdict, printable
@@ -84,6 +85,7 @@ class Result:
     measured: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)  # bytes of each converted file, by task
+    files: dict[str, str] = field(default_factory=dict)  # its SHA-256, by task
     # Before conversion: model → target → what that target alone says.
     fits: Mapping[str, Mapping[str, Verdict]] = field(default_factory=dict)
     interrupted: bool = False
@@ -122,7 +124,9 @@ class Runner:
         listen: Listener,
         jobs: int,
         keep_going: bool,
+        locked: Mapping[str, Locked],
     ) -> None:
+        """`locked`: the last release."""
         self.graph = graph
         self.decider = decider
         self.root = decider.root
@@ -140,7 +144,7 @@ class Runner:
         self.made: dict[str, Outputs] = {}  # by key: what ran in this build
         self.lost: set[str] = set()  # digests of damaged blobs
         self.postponed: set[str] = set()  # tasks that wait for those
-        self.judge = Judge(graph.workspace, decider)
+        self.judge = Judge(graph.workspace, decider, locked)
         self.result.fits = self.judge.evaluations
         self.releaser = Releaser(decider, folders.dist)
         self.used: dict[tuple[str, str], str] = {}  # (model, file) → digest that went into it
@@ -277,7 +281,7 @@ class Runner:
 
     def _settle_outputs(self, step: Step, decision: Decision, outputs: Outputs) -> None:
         if "model.tflite" in outputs:
-            self.result.sizes[step.name] = outputs["model.tflite"][1]
+            self.result.files[step.name], self.result.sizes[step.name] = outputs["model.tflite"]
         self.decider.settle(step, decision.key, outputs)
         for name, path in step.files.items():
             digest = decision.inputs.keyed[name]

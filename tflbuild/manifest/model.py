@@ -392,6 +392,8 @@ class Model:
     compat: Budgets = field(default_factory=Budgets)  # of each converted file
     golden: tuple[Golden, ...] = ()  # sorted by name
     metadata: Metadata | None = None
+    # Kinds of `interface.KINDS` that may differ from the last release.
+    allow_interface_change: tuple[str, ...] = ()
     custom_objects: Code | None = None
     depends: tuple[str, ...] = ()  # patterns of further files that code reads, under the root
     env: tuple[str, ...] = ()  # variables that code may read
