@@ -19,8 +19,10 @@ def judge(
     """Every golden test of a validation."""
     for test in model.golden:
         entries = [e for e in measured.get("golden", ()) if e["name"] == test.name]
-        if entries:  # else it is for other optimizations, or nothing was run
+        if entries:
             _check_names(found, test, entries, model)
+        elif optimization.name in test.optimizations:
+            found.skip("golden", "the file was not run", test.name)
         for entry in entries:
             _Test(found, test, optimization.name, model)(entry)
 
@@ -93,7 +95,7 @@ class _Test:
             self.found.check("golden.exact", f"{what} is what was recorded", of)
             return
         off = entry.get("max_abs_error")
-        by = "" if off is None else f" by up to {_amount(entry, off)}"
+        by = "" if off is None else f" by up to {_amount(entry, 'max_abs_error', off)}"
         message = f"{what} differs from what was recorded{by}{worst(entry)}"
         self.found.fail("golden.exact", message, of)
 
@@ -108,14 +110,14 @@ class _Test:
             self.found.fail("golden.limits", message, of)
             return
         low = name in LOWEST
-        unit = " dB" if name == "sqnr" else _unit(entry) if name == "max_abs_error" else ""
-        shown = "no error" if number is None else f"{number:.4g}{unit}"
+        shown = "no error" if number is None else _amount(entry, name, number)
+        bound = _amount(entry, name, limit)
         if number is not None and (number < limit if low else number > limit):
             relation = "below" if low else "above"
-            message = f"{name} of {what} is {shown}, {relation} the limit {limit:g}{unit}"
+            message = f"{name} of {what} is {shown}, {relation} the limit {bound}"
             self.found.fail(check, f"{message}{worst(entry)}", of)
             return
-        asked = f"{'at least' if low else 'at most'} {limit:g}{unit}"
+        asked = f"{'at least' if low else 'at most'} {bound}"
         self.found.check(check, f"{name} of {what} is {shown} ({asked})", of)
 
     def _no_effect(self, entry: Mapping[str, Any], name: str) -> None:
@@ -146,12 +148,12 @@ class _Test:
         return f"validate.golden.{self.test.name}.{name}"
 
 
-def _unit(entry: Mapping[str, Any]) -> str:
-    return " steps" if entry["unit"] == "steps" else ""
-
-
-def _amount(entry: Mapping[str, Any], error: float) -> str:
-    return f"{error:.4g}{_unit(entry)}"
+def _amount(entry: Mapping[str, Any], name: str, number: float) -> str:
+    """A number with its unit."""
+    unit = " dB" if name == "sqnr" else ""
+    if name == "max_abs_error" and entry["unit"] == "steps":
+        unit = " step" if number == 1 else " steps"
+    return f"{number:.4g}{unit}"
 
 
 def _above(error: float) -> str:

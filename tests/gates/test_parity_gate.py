@@ -137,11 +137,16 @@ def test_top_k_of_fewer_values_is_an_error_with_its_place() -> None:
     verdict = judge(output("y", top_k=AGREED[:1]), limits=limits, keys=("validate.parity.top_k",))
     assert failed(verdict) == ["parity.limits"]
     assert verdict.failures[0].message == (
-        "tflbuild.yaml:1:1: top_k cannot be measured: output 'y' has fewer than 5 values in a"
-        " sample"
+        "tflbuild.yaml:1:1: top_k cannot be measured: no output has 5 values in a sample"
     )
     # Equal outputs are measured too, and NaN is told alone.
     assert not judge(output("y", equal=True, sqnr=None, top_k=AGREED[:1]), limits=limits).passed
+    # What is set for all is for the outputs that have so many; what is set for one is for it.
+    both = output("y", top_k=AGREED), output("z", top_k=AGREED[:1])
+    lax = ParityLimits(top_k=(TopK(5, 0.5),))
+    assert judge(*both, limits=lax).passed
+    (failure,) = judge(*both, limits=one("z", lax)).failures
+    assert "output 'z' has fewer than 5 values" in failure.message
     nan = judge(output("y", finite=False, sqnr=None), limits=limits)
     assert failed(nan) == ["parity.finite y"]
 
@@ -189,7 +194,7 @@ def test_without_a_float_file_nobody_is_blamed() -> None:
 
 def test_a_warning_blames_too() -> None:
     (warning,) = judge(output("y", sqnr=15.0, **parts("sqnr", 130.0, 15.1))).warnings
-    assert "15 dB, below the 20 dB that is usual for int8 (float conversion alone" in (
+    assert "15 dB, below the 18 dB that is usual for int8 (float conversion alone" in (
         warning.message
     )
 
@@ -209,13 +214,27 @@ def test_nan_and_constants_are_blamed_on_the_quantization_of_a_sound_file(
 
 def test_the_worst_samples_are_named() -> None:
     worst = [
-        {"sample": 17, "max_abs_error": 203.44, "sqnr": 1.0, "name": "cat/0017.png"},
+        {"sample": 17, "max_abs_error": 203.44, "sqnr": 1.0, "in_file": 170},
         *({"sample": n, "max_abs_error": 0.5, "sqnr": 9.0} for n in (3, 1, 2)),
     ]
-    (failure,) = judge(output("y", sqnr=8.1, worst_samples=worst)).failures
+    measured = output("y", sqnr=8.1, worst_samples=worst)
+    (failure,) = judge(measured).failures
     assert failure.message.endswith(
-        "; worst: sample 17 (cat/0017.png), off by 203.4; sample 3, off by 0.5;"
+        "; worst: sample 17 (number 170 in the file), off by 203.4; sample 3, off by 0.5;"
         " sample 1, off by 0.5"
+    )
+
+    model = Model("m", Source("keras", "m.keras"), (), ())
+    told = {
+        "signatures": [{"signature": "s", "representative": True}], "parity": [measured],
+        "metrics": [],
+    }  # fmt: skip
+    names = {(0, 17): "image cat/0017.png"}
+    verdict = gates.validate_gate(
+        told, model, Optimization("o", "int8"), origin=lambda *of: names.get(of, "")
+    )
+    assert "; worst: sample 17 (image cat/0017.png), off by 203.4; sample 3," in (
+        verdict.failures[0].message
     )
 
 

@@ -34,16 +34,20 @@ def _golden(
     for item in listed.value if listed is not None and isinstance(listed.value, list) else ():
         _known(model, str(item.value), item, known)
     tested = strings(listed) or tuple(known)
+    outputs = []
+    for output, entry in entries(get(node, "outputs")).items():
+        limits = _limits(model, entry, known, tested)
+        if limits == GoldenLimits():
+            choice = ", ".join((*NUMBERS, "exact"))
+            model.key_problem(f"no limit for output {output!r}; give one of {choice}", entry)
+        outputs.append((output, limits))
     return Golden(
         name=name,
         npz="" if npz is None or npz.value is None else model.file(npz, ".npz"),
         signature=_signature(model, get(node, "signature"), node, signatures),
         optimizations=tested,
         limits=_limits(model, node, known, tested),
-        outputs=tuple(
-            (output, _limits(model, entry, known, tested))
-            for output, entry in entries(get(node, "outputs")).items()
-        ),
+        outputs=tuple(outputs),
     )
 
 

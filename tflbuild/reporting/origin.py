@@ -44,6 +44,8 @@ def _keys(model: Model, step: Step, check: Check) -> Iterator[str]:
     group, _, last = check.check.partition(".")
     signatures = [s.name for s in model.signatures if s.name and check.of.startswith(s.name)]
     places = [f"validate.signatures.{name}." for name in signatures] + ["validate."]
+    if step.optimization is not None and group == "parity":
+        places.insert(0, f"optimizations.{step.optimization.name}.")
     for place in places:
         if group == "parity":
             output = check.of.rpartition("/")[2]
@@ -51,9 +53,13 @@ def _keys(model: Model, step: Step, check: Check) -> Iterator[str]:
                 yield f"{place}parity.outputs.{of}.{last}"
         yield place + check.check
         if group == "golden":
-            yield f"{place}golden.{check.of}.{last}"
-            yield f"{place}golden.{check.of}"
+            name, _, output = check.of.partition("/")
+            yield f"{place}golden.{name}.outputs.{output}.{last}"
+            yield f"{place}golden.{name}.{last}"
+            yield f"{place}golden.{name}"
         elif group == "metrics":  # of a limit's own key, at least the metric
             yield place + check.check.rpartition(".")[0]
-    yield f"{step.stage}.{check.check}"  # benchmark.max_ratio
-    yield check.check
+    if group == "benchmark":
+        yield "benchmark.max_ratio"
+    if group == "parity" and last.startswith("top_"):
+        yield "validate.parity.top_k"

@@ -16,11 +16,12 @@ from tflbuild.lockfile import LOCK, Locked, metric_key, read, rounded
 from tflbuild.reporting.files import Broken
 from tflbuild.reporting.markdown import code, prose, table
 from tflbuild.step import Step
-from tflbuild.verdict import amount, size
+from tflbuild.verdict import Table, amount, size
 
 ROWS = 60  # of all tables together
 BYTES = 60_000  # of the whole; GitHub takes comments of 65,536 characters
 LISTED = 20  # lines of a list
+TABLES = 5  # interfaces side by side
 LONG = 300  # characters of a note
 MINUS = "−"
 
@@ -49,6 +50,7 @@ class Page:
     titles: Sequence[str] = TITLES
     rows: list[Row] = field(default_factory=list)
     lists: dict[str, list[str]] = field(default_factory=dict)  # title → lines of Markdown
+    sides: dict[str, Table] = field(default_factory=dict)  # artifact → its interfaces
     notes: list[str] = field(default_factory=list)
 
 
@@ -60,7 +62,11 @@ def summary(outcome: Outcome | Broken, root: Path, until: str) -> str:
         root: of the workspace, where `tflbuild.lock` says what was released last.
         until: the stage that the build went to.
     """
-    page = _broken(outcome) if isinstance(outcome, Broken) else _page(outcome, root, until)
+    return fit(_broken(outcome) if isinstance(outcome, Broken) else _page(outcome, root, until))
+
+
+def fit(page: Page) -> str:
+    """The page with as many rows as there is room for."""
     text = ""
     for most in (ROWS, 40, 25, 15, 10, 5, 2, 0):
         text = render(page, most, min(most, LISTED))
@@ -86,6 +92,7 @@ def render(page: Page, most: int, listed: int) -> str:
         if len(items) > listed:
             lines.append(f"- and {len(items) - listed} more")
         lines.append("")
+    lines += _sides(page.sides, most * TABLES // ROWS)
     if folded:
         every = sum(row.status == UNCHANGED for row in page.rows)
         lines += [
@@ -94,6 +101,20 @@ def render(page: Page, most: int, listed: int) -> str:
         ]  # fmt: skip
     lines += [line for note in page.notes for line in (note, "")]
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _sides(sides: Mapping[str, Table], most: int) -> Iterator[str]:
+    """Interfaces side by side, folded; of many, the first."""
+    for name, told in list(sides.items())[:most]:
+        rows = [[prose(one_line(cell, LONG), cell=True) for cell in row] for row in told.rows]
+        # An empty title makes a table that not every reader takes for one.
+        titles = [prose(title, cell=True) or "&nbsp;" for title in told.columns]
+        # A summary is HTML: a name has no sign that would mean anything there.
+        yield f"<details><summary>Interface of {name}, side by side</summary>"
+        yield from ("", *table(titles, rows[:LISTED]), "")
+        if len(rows) > LISTED:
+            yield from (f"and {len(rows) - LISTED} more", "")
+        yield from ("</details>", "")
 
 
 def _broken(broken: Broken) -> Page:
@@ -124,7 +145,7 @@ def _page(outcome: Outcome, root: Path, until: str) -> Page:
             reached = needed & own
             if step.ports[0].task in reached:
                 told |= own
-                page.rows.append(_row(outcome, step, reached, last, page.lists, until))
+                page.rows.append(_row(outcome, step, reached, last, page, until))
         _gone(outcome, last, page)
     failed = [task for task, ended in result.outcomes.items() if ended == events.FAILED]
     if other := sorted(set(failed) - told):
@@ -175,7 +196,7 @@ def _row(
     step: Step,
     reached: set[str],
     last: Mapping[str, Locked],
-    lists: dict[str, list[str]],
+    page: Page,
     until: str,
 ) -> Row:
     graph, result = outcome.graph, outcome.result
@@ -197,10 +218,12 @@ def _row(
     else:
         old = result.outcomes.get(step.name) == events.UP_TO_DATE
         status = UNCHANGED if old and not last else _good(until)
-    told = _interface(outcome, graph.needed([step.name]))
-    if told:
-        lines = lists.setdefault("Interface changes", [])
-        lines += [f"{code(name)}: {prose(one_line(line, LONG))}" for line in told]
+    told = _interface(outcome, step, page)
+    pair = f"{artifact.model}:{artifact.optimization}"  # targets share what they validate
+    for line in told:
+        item = f"{code(pair)}: {prose(one_line(line, LONG))}"
+        if item not in (lines := page.lists.setdefault("Interface changes", [])):
+            lines.append(item)
     said = f"**{status}**" if status == FAILED else status
     if status == FAILED and name in outcome.released:
         said += ", stale"
@@ -218,12 +241,20 @@ def _good(until: str) -> str:
     return RELEASED if until == "release" else PASSED
 
 
-def _interface(outcome: Outcome, tasks: Sequence[str]) -> list[str]:
-    """What gates say of interfaces, failures and what is allowed."""
+def _interface(outcome: Outcome, step: Step, page: Page) -> list[str]:
+    """What gates say of interfaces, failures and what is allowed; side by side, onto the page."""
     assert outcome.result is not None
+    assert outcome.graph is not None
     verdicts = outcome.result.verdicts
-    found = (f for task in tasks if task in verdicts for f in verdicts[task].findings)
-    return [f.message for f in found if f.check.partition(".")[0] == "interface"]
+    said: list[str] = []
+    for task in outcome.graph.needed([step.name]):
+        if (verdict := verdicts.get(task)) is None:
+            continue
+        said += [f.message for f in verdict.findings if f.check.partition(".")[0] == "interface"]
+        for told in verdict.tables:
+            if told.check == "interface":
+                page.sides.setdefault(str(step.artifact).partition("@")[0], told)
+    return said
 
 
 def _reasons(lines: Sequence[str]) -> str:

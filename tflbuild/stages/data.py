@@ -2,8 +2,9 @@
 
 Outputs: `arrays.json` (the input of each array, by its number), `array.<n>.npy` (little-endian,
 samples along the first axis), `labels.npy` where there are labels (several: `label.<n>.npy`, whose
-names `arrays.json` has too); and `data.json`, for people: what was read. Who reads the arrays does
-not read `data.json`: other files with the same samples change nothing.
+names `arrays.json` has too); and for people `data.json`, what was read, and `names.json`, where
+each sample comes from. Who reads the arrays does not read those: other files with the same samples
+change nothing.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from tflbuild.datasets.base import Sample
 from tflbuild.errors import TaskError
 from tflbuild.stages.base import Request
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("numpy",)
 ZYGOTE = "lite"
+
+NAMED = 100_000  # samples whose origin is kept
 
 
 def run(request: Request) -> None:
@@ -27,6 +30,7 @@ def run(request: Request) -> None:
     told: dict[str, Any] = {}
     writers: dict[str, Writer] = {}
     labels: dict[str, Writer] = {}
+    names: list[str] = []
     count = 0
     try:
         samples = KINDS[params["kind"]].samples(params, request.inputs, told)
@@ -43,6 +47,8 @@ def run(request: Request) -> None:
                 writers[name].add(array, sample.where)
             if sample.label is not None:
                 _add_labels(labels, sample, request)
+            if len(names) < NAMED:
+                names.append(sample.where)
             count += 1
         if not count:
             raise TaskError("the data holds no sample")
@@ -60,6 +66,7 @@ def run(request: Request) -> None:
         raise TaskError(f"the arrays cannot be written: {reason}") from error
     named = {"labels": sorted(labels)} if labels and "" not in labels else {}
     request.write_json("arrays.json", {"inputs": sorted(writers), **named})
+    request.write_json("names.json", names)
     request.write_json(
         "data.json", {"kind": params["kind"], "samples": count, "inputs": made, **told}
     )

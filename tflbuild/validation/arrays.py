@@ -100,7 +100,8 @@ def _array(stream: IO[bytes], size: int) -> Array:
     flat = np.frombuffer(data, dtype) if wanted else np.empty(count, dtype)
     order: Any = "F" if fortran else "C"
     array = flat.reshape(shape, order=order)
-    return np.ascontiguousarray(array.astype(dtype.newbyteorder("=")))
+    # (ascontiguousarray would make a scalar a vector)
+    return np.asarray(array.astype(dtype.newbyteorder("=")), order="C")
 
 
 def _shown(name: str) -> str:
