@@ -205,7 +205,7 @@ def _sound(raw: bytes, said: Mapping[str, Any], check: Any) -> bool:
     """Whether a line's digest is right: of the line as it stands, where it has our form, which is
     quick; else of what it says."""
     rest = raw.replace(f'"{_CHECK}":"{check}",'.encode(), b"", 1)
-    return bytes_digest(rest)[:_CHECK_LENGTH] == check or _digest(said) == check
+    return bool(bytes_digest(rest)[:_CHECK_LENGTH] == check or _digest(said) == check)
 
 
 def _check(locked: Locked) -> None:
