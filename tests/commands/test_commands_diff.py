@@ -170,6 +170,27 @@ def test_files_without_signatures(folder: Path) -> None:
     assert value["outputs"]["agreement"][0]["equal"] is True
 
 
+def test_shapes_that_the_app_sets(tmp_path: Path) -> None:
+    """A convolution of 3 × 3 without padding cannot run on one pixel."""
+    for name, factor in (("a", 1.0), ("b", 1.1)):
+        maker = make.Maker()
+        g = maker.graph()
+        w = g.tensor("w", (3, 3, 3, 1), make.TYPE.FLOAT32, np.arange(27) * factor)
+        bias = g.tensor("bias", (3,), make.TYPE.FLOAT32, np.zeros(3))
+        x, y = (
+            g.tensor(n, (1, 1, 1, c), shapeSignature=np.array([-1, -1, -1, c], "<i4"))
+            for n, c in (("x", 1), ("y", 3))
+        )
+        options = make.s.Conv2DOptionsT(strideW=1, strideH=1, padding=make.s.Padding.VALID)
+        g.op(make.OP.CONV_2D, [x, w, bias], [y], options)
+        g.io([x], [y])
+        maker.signature("serve", {"x": x}, {"y": y})
+        (tmp_path / name).write_bytes(maker.pack())
+    code, value = compared("a", "b", cwd=tmp_path)
+    assert (code, value["outputs"]["reason"]) == (0, "")
+    assert value["outputs"]["agreement"][0]["sqnr"] == pytest.approx(20, abs=0.1)
+
+
 def test_given_data(folder: Path) -> None:
     x = np.eye(4, dtype=np.float32)[:, None, :]
     np.savez(folder / "x.npz", x=x, labels=np.arange(4))
