@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tflbuild.errors import Position
+from tflbuild.manifest.benchmark import build_benchmark
 from tflbuild.manifest.code import build_code, build_depends, build_env
 from tflbuild.manifest.context import Context, ModelNodes
 from tflbuild.manifest.metadata import build_metadata
@@ -66,6 +67,7 @@ class _Builder:
             evaluate=build_budgets(get(self.tree, "evaluate"), nodes.problem),
             compat=build_budgets(get(self.tree, "compat"), nodes.problem),
             metadata=build_metadata(nodes),
+            benchmark=build_benchmark(nodes, optimizations),
             custom_objects=custom_objects,
             depends=build_depends(nodes, code),
             env=build_env(nodes, code),

@@ -1,0 +1,286 @@
+"""The whole measurement of a model's files, in one action."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from tflbuild import data
+from tflbuild.benchmarking import rounds, single, statistics
+from tflbuild.benchmarking.apart import Failed, apart
+from tflbuild.benchmarking.loaded import XNNPACK, Loaded
+from tflbuild.benchmarking.machine import machine
+from tflbuild.errors import TaskError
+from tflbuild.kernels import Kernels
+
+if TYPE_CHECKING:
+    from tflbuild.stages.base import Request
+    from tflbuild.tflite.read import TfliteModel
+
+SEED = 0  # of the order of rounds, and of the bootstrap
+SAMPLES = 8  # inputs, which the rounds take in turn
+FRESH = 5  # processes for each file: for memory, loading and the first inference
+MODEL = "model.tflite"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One converted file."""
+
+    name: str  # the optimization, with the suffix of the converter profile
+    path: Path
+    model: TfliteModel
+    kernels: Kernels
+    missing: str  # why it cannot be run here; "" when it can
+
+
+def measure(request: Request) -> dict[str, Any]:
+    """The report. Raises TaskError."""
+    params = request.params
+    threads, delegate, repeats = params["threads"], params["delegate"], params["repeats"]
+    here = machine()
+    if threads > int(here["cores"]):
+        raise TaskError(
+            f"threads: {threads} on {here['cores']} core(s): the threads would wait for each other,"
+            " and the times say nothing; declare as many as there are cores, or fewer",
+            key="benchmark.threads",
+        )
+    files = [_file(request, entry) for entry in params["files"]]
+    able = [file for file in files if not file.missing]
+    interface = request.read_json("interface.json")["signatures"]
+    described = {
+        file.name: {"file": file.name, "size": file.path.stat().st_size, "unmeasured": file.missing}
+        for file in files
+    }
+    report: dict[str, Any] = {
+        "machine": here,
+        "settings": {
+            key: params[key] for key in ("threads", "delegate", "warmup", "repeats", "per_op")
+        },
+        "seed": SEED,
+        "signatures": [], "warnings": [],
+    }  # fmt: skip
+    sections = [
+        _Section(request, index, signature, able) for index, signature in enumerate(interface)
+    ]
+    # Whatever forks comes before this process has threads of its own.
+    for file in able:
+        described[file.name] |= {"memory": None, "load_ms": None, "first_ms": None, "threads": 0}
+    _fresh(sections[0], described)
+    for section in sections:
+        section.operators(repeats if params["per_op"] else 0)
+    if able:
+        _check_delegate(delegate, sections)
+        _check_threads(threads, described, report["warnings"])
+    for section in sections:
+        report["signatures"].append(section.rounds())
+        report["warnings"] += section.warnings
+    report["files"] = list(described.values())
+    report["memory_ratios"] = _memory_ratios(described)
+    return report
+
+
+def _file(request: Request, entry: Mapping[str, Any]) -> Measured:
+    from tflbuild.stages.base import Request as Part
+    from tflbuild.tflite.read import read_model
+
+    name = entry["name"]
+    start = name + "/"
+    inputs = {n[len(start) :]: p for n, p in request.inputs.items() if n.startswith(start)}
+    own = Part(entry["params"], inputs, request.out)
+    path, kernels = own.inputs[MODEL], Kernels.of(own)
+    model = read_model(path.read_bytes())
+    return Measured(name, path, model, kernels, kernels.missing(model))
+
+
+class _Section:
+    """One signature, with the files that have it."""
+
+    def __init__(
+        self,
+        request: Request,
+        index: int,
+        interface: Mapping[str, Any],
+        files: Sequence[Measured],
+    ) -> None:
+        self.params = params = request.params
+        self.interface = interface
+        self.files = files
+        self.warnings: list[str] = []
+        inputs = interface["inputs"]
+        samples = data.load(params["test"][index], request.files(f"test.{index}"), inputs, "test")
+        self.samples = list(islice(data.batches(samples, inputs, size=1), SAMPLES))
+        self.report: dict[str, Any] = {
+            "signature": interface["signature"],
+            "data": params["signatures"][index]["data"],
+            "representative": samples.representative,
+            "samples": len(self.samples),
+        }
+        self.plans: dict[str, dict[str, Any]] = {}
+        self.reasons: dict[str, str] = {}  # why the operators are not known
+
+    def load(self, file: Measured, hooks: Sequence[Any] = ()) -> Loaded:
+        return Loaded(
+            file.path, file.model, self.interface, self.samples,
+            threads=self.params["threads"], delegate=self.params["delegate"],
+            kernels=file.kernels, hooks=hooks,
+        )  # fmt: skip
+
+    def operators(self, runs: int) -> None:
+        """The plan of each file, and with `runs` the times of its operators."""
+        key = self.interface["signature"]
+        for file in self.files:
+            subgraph = next((s.subgraph for s in file.model.signatures if s.key == key), 0)
+            work = functools.partial(
+                single.operators, functools.partial(self.load, file), file.model, subgraph, runs,
+                runs > 0,
+            )  # fmt: skip
+            try:
+                self.plans[file.name] = apart(work)
+            except Failed as error:
+                self.reasons[file.name] = str(error)
+
+    def rounds(self) -> dict[str, Any]:
+        """The files beside each other."""
+        loaded = {file.name: self.load(file) for file in self.files}
+        for one in loaded.values():
+            for turn in range(self.params["warmup"]):
+                one.feed(turn)
+                one.invoke()
+        plan = rounds.schedule(list(loaded), self.params["repeats"], SEED)
+        cpu, wall = time.process_time_ns(), time.perf_counter_ns()
+        times = rounds.measure(loaded, plan, time.perf_counter_ns)
+        cpu, wall = time.process_time_ns() - cpu, time.perf_counter_ns() - wall
+        share = cpu / max(wall, 1)
+        # What threads wait for each other is not known; one thread alone never waits.
+        self.report["cpu_share"] = min(1.0, share) if self.params["threads"] == 1 else None
+        self.report["files"] = [self._told(name, values) for name, values in times.items()]
+        self.report["ratios"] = [
+            {"file": one, "against": other, **statistics.ratio(times[one], times[other], SEED)}
+            for one in times
+            for other in times
+            if one != other
+        ]
+        return self.report
+
+    def _told(self, name: str, nanoseconds: Sequence[int]) -> dict[str, Any]:
+        milliseconds = [number / 1e6 for number in nanoseconds]
+        found: dict[str, Any] = {
+            "file": name,
+            "ms": statistics.summary(milliseconds),
+            "delegates": None, "taken": None, "ops": None, "arena": None, "per_op": None,
+            "per_op_problem": self.reasons.get(name, ""),
+        }  # fmt: skip
+        plan = self.plans.get(name)
+        if plan is None:
+            return found
+        found |= {key: plan[key] for key in ("delegates", "taken", "ops", "arena")}
+        if plan["nodes"] is not None:
+            found["per_op"] = per_op(plan, found["ms"]["median"])
+        return found
+
+
+def per_op(plan: Mapping[str, Any], whole_ms: float) -> dict[str, Any]:
+    """The operators' times beside the whole's.
+
+    `sum_ms`: of the nodes' medians; `profiled_ms`: the median of a whole inference while each node
+    is timed; `whole_ms`: that of one in the rounds, undisturbed. `covered`: the sum as a part of
+    the last.
+    """
+    total = sum(node["ms"] for node in plan["nodes"])
+    return {
+        "nodes": [
+            {**node, "share": node["ms"] / total if total else 0.0} for node in plan["nodes"]
+        ],
+        "sum_ms": total,
+        "profiled_ms": plan["whole_ns"] / 1e6,
+        "whole_ms": whole_ms,
+        "covered": total / whole_ms if whole_ms else 0.0,
+    }
+
+
+def _fresh(section: _Section, described: dict[str, dict[str, Any]]) -> None:
+    """Memory, loading and first inference, of the first signature."""
+    found: dict[str, list[dict[str, Any]]] = {file.name: [] for file in section.files}
+    by_name = {file.name: file for file in section.files}
+    for order in rounds.schedule(list(found), FRESH, SEED):
+        for name in order:
+            file = by_name[name]
+            load = functools.partial(section.load, file)
+            try:
+                found[name].append(apart(functools.partial(single.fresh, load, file.path)))
+            except Failed as error:
+                raise TaskError(f"{name}: {error}") from error
+    for name, runs in found.items():
+        described[name] |= {
+            "memory": _memory(runs),
+            "load_ms": statistics.summary([run["load_ns"] / 1e6 for run in runs]),
+            "first_ms": statistics.summary([run["first_ns"] / 1e6 for run in runs]),
+            "threads": max(run["threads"] for run in runs) + 1,
+        }
+
+
+def _memory(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Bytes: medians, and `bytes`, what is compared, of each process: the heap and the file."""
+
+    def middle(key: str) -> int | None:
+        values = [run[key] for run in runs]
+        return None if None in values else round(median(values))
+
+    known = all(run["heap"] is not None for run in runs)
+    return {
+        "bytes": [run["heap"] + run["file"] for run in runs] if known else None,
+        "heap_init": middle("heap_init"),
+        "heap": middle("heap"),
+        "file": runs[0]["file"],
+        "peak_rss": middle("peak_rss"),
+    }
+
+
+def _memory_ratios(described: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    known = {
+        name: file["memory"]["bytes"]
+        for name, file in described.items()
+        if file.get("memory") and file["memory"]["bytes"] is not None
+    }
+    return [
+        {"file": one, "against": other, **statistics.extremes(known[one], known[other])}
+        for one in known
+        for other in known
+        if one != other
+    ]
+
+
+def _check_delegate(delegate: str, sections: Sequence[_Section]) -> None:
+    """A delegate that takes nothing of any file has no effect."""
+    plans = [plan for section in sections for plan in section.plans.values()]
+    if delegate == XNNPACK and plans and not any(plan["taken"] for plan in plans):
+        raise TaskError(
+            "delegate: xnnpack has no effect: it takes no operator of any file; write"
+            " `delegate: none`",
+            key="benchmark.delegate",
+        )
+    for section in sections:
+        for name, plan in section.plans.items():
+            if delegate == XNNPACK and not plan["taken"]:
+                section.warnings.append(
+                    f"XNNPACK takes none of the {plan['ops']} operators of {name}: its time is that"
+                    " of the interpreter's own kernels"
+                )
+
+
+def _check_threads(
+    threads: int, described: Mapping[str, Mapping[str, Any]], warnings: list[str]
+) -> None:
+    alone = [n for n, f in described.items() if f.get("threads") == 1 and not f["unmeasured"]]
+    if threads > 1 and alone:
+        warnings.append(
+            f"threads: {threads} has no effect on {', '.join(alone)}: no kernel of it started a"
+            " second thread"
+        )
