@@ -139,10 +139,8 @@ def lines(measured: Mapping[str, Any], against: Sequence[str] = ()) -> list[str]
         base = next((name for name in (*against, *names) if name in names), "")
         ratios = {r["file"]: r for r in signature["ratios"] if r["against"] == base}
         parts = [_time(file, ratios.get(file["file"]), base) for file in signature["files"]]
-        covered = [f["per_op"]["covered"] for f in signature["files"] if f["per_op"] is not None]
-        if covered:
-            low, high = f"{min(covered):.0%}", f"{max(covered):.0%}"
-            parts.append(f"operators add up to {low if low == high else f'{low} to {high}'} of it")
+        if covered := _covered(signature["files"]):
+            parts.append(covered)
         where = f" of {signature['signature']}" if several else ""
         data = "" if signature["representative"] else ", random inputs"
         if parts:
@@ -151,6 +149,17 @@ def lines(measured: Mapping[str, Any], against: Sequence[str] = ()) -> list[str]
     if memory:
         told.append("memory: " + "; ".join(map(_memory, memory)))
     return told
+
+
+def _covered(files: Sequence[Mapping[str, Any]]) -> str:
+    """How far the times of operators explain the whole: "operators add up to 91–95 %"."""
+    known = [file["per_op"] for file in files if file["per_op"] is not None]
+    if not known:
+        return ""
+    shares = sorted(round(100 * entry["covered"]) for entry in known)
+    slowed = max(entry["slowed"] for entry in known)
+    span = f"{shares[0]} %" if shares[0] == shares[-1] else f"{shares[0]}–{shares[-1]} %"
+    return f"operators add up to {span} (timing them: {slowed:.2f}×)"
 
 
 def _time(file: Mapping[str, Any], ratio: Mapping[str, Any] | None, base: str) -> str:

@@ -83,7 +83,17 @@ def measure(request: Request) -> dict[str, Any]:
         report["warnings"] += section.warnings
     report["files"] = list(described.values())
     report["memory_ratios"] = _memory_ratios(described)
-    return report
+    rounded: dict[str, Any] = _rounded(report)
+    return rounded
+
+
+def _rounded(value: Any) -> Any:
+    """Nanoseconds, and millionths of a ratio: no clock tells more."""
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value
 
 
 def _file(request: Request, entry: Mapping[str, Any]) -> Measured:
@@ -189,19 +199,20 @@ class _Section:
 def per_op(plan: Mapping[str, Any], whole_ms: float) -> dict[str, Any]:
     """The operators' times beside the whole's.
 
-    `sum_ms`: of the nodes' medians; `profiled_ms`: the median of a whole inference while each node
-    is timed; `whole_ms`: that of one in the rounds, undisturbed. `covered`: the sum as a part of
-    the last.
+    `sum_ms`: of the nodes' medians; `profiled_ms`: the median of a whole inference in the same
+    runs, with a clock at each node; `covered`: the sum as a part of that. `whole_ms`: the median of
+    an inference in the rounds, undisturbed; `slowed`: how many times that the clocks make of it.
     """
-    total = sum(node["ms"] for node in plan["nodes"])
+    total, profiled = sum(node["ms"] for node in plan["nodes"]), plan["whole_ns"] / 1e6
     return {
         "nodes": [
             {**node, "share": node["ms"] / total if total else 0.0} for node in plan["nodes"]
         ],
         "sum_ms": total,
-        "profiled_ms": plan["whole_ns"] / 1e6,
+        "profiled_ms": profiled,
+        "covered": total / profiled if profiled else 0.0,
         "whole_ms": whole_ms,
-        "covered": total / whole_ms if whole_ms else 0.0,
+        "slowed": profiled / whole_ms if whole_ms else 0.0,
     }
 
 

@@ -132,6 +132,7 @@ def _told(
         "delegate": bool(node.delegate),
         "ms": nanoseconds / 1e6,
         "inside": inside,
+        "inside_ms": sum(entry["ms"] for entry in inside),
     }
 
 
