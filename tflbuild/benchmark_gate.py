@@ -15,6 +15,7 @@ from tflbuild.manifest.model import Model, RatioLimit
 from tflbuild.verdict import Verdict
 
 BUSY = 0.9  # share of the processor below which something else took it
+OTHERS = 0.5  # processors that others may keep busy: they share caches and memory
 _WORDS = {"time": "time", "memory": "memory"}
 
 
@@ -49,14 +50,20 @@ def judge(measured: Mapping[str, Any], model: Model) -> Verdict:
                     _number(found, measured, kind, file, against, most, again)
     for warning in dict.fromkeys(measured["warnings"]):
         found.warn("benchmark", warning)
-    shares = [s["cpu_share"] for s in measured["signatures"] if s["cpu_share"] is not None]
-    if shares and min(shares) < BUSY:
-        found.warn(
-            "benchmark.busy",
-            f"the machine was busy with something else: the measurement had {min(shares):.0%} of a"
-            f" core; {again}",
-        )
+    if busy := _busy(measured["signatures"]):
+        found.warn("benchmark.busy", f"the machine was busy with something else: {busy}; {again}")
     return found.verdict()
+
+
+def _busy(signatures: Sequence[Mapping[str, Any]]) -> str:
+    """How it shows that others used the machine meanwhile; "" where it does not."""
+    shares = [s["cpu_share"] for s in signatures if s["cpu_share"] is not None]
+    if shares and min(shares) < BUSY:
+        return f"the measurement had {min(shares):.0%} of a core"
+    others = [s["others"] for s in signatures if s["others"] is not None]
+    if others and max(others) > OTHERS:
+        return f"other processes kept {max(others):.1f} cores busy"
+    return ""
 
 
 def _number(

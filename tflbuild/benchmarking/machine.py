@@ -36,3 +36,15 @@ def cpu_name(path: Path = Path("/proc/cpuinfo")) -> str:
     found = next((said[key] for key in _NAMES if said.get(key)), "")
     parts = [f"{key.removeprefix('CPU ')} {said[key]}" for key in _ARM if said.get(key)]
     return found or " ".join(parts) or platform.processor() or "unknown"
+
+
+def busy_ns(path: Path = Path("/proc/stat")) -> int | None:
+    """Nanoseconds that all processors together have worked since the machine started, for whomever
+    (to a hundredth of a second, as the kernel counts them); None where nobody knows."""
+    try:
+        first = path.read_text().splitlines()[0].split()
+        ticks = [int(number) for number in first[1:9]]
+    except (OSError, IndexError, ValueError):
+        return None
+    idle = sum(ticks[3:5])  # and waiting for disks
+    return (sum(ticks) - idle) * (1_000_000_000 // os.sysconf("SC_CLK_TCK"))

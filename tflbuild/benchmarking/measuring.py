@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from tflbuild import data
 from tflbuild.benchmarking import rounds, single, statistics
 from tflbuild.benchmarking.apart import Failed, apart
 from tflbuild.benchmarking.loaded import XNNPACK, Loaded
-from tflbuild.benchmarking.machine import machine
+from tflbuild.benchmarking.machine import busy_ns, machine
 from tflbuild.errors import TaskError
 from tflbuild.kernels import Kernels
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SEED = 0  # of the order of rounds, and of the bootstrap
 SAMPLES = 8  # inputs, which the rounds take in turn
+PROCESSES, FEW = 5, 10  # that share the rounds; rounds of each, at least
 FRESH = 5  # processes for each file: for memory, loading and the first inference
 MODEL = "model.tflite"
 
@@ -69,7 +70,7 @@ def measure(request: Request) -> dict[str, Any]:
     sections = [
         _Section(request, index, signature, able) for index, signature in enumerate(interface)
     ]
-    # Whatever forks comes before this process has threads of its own.
+    # This process runs no file itself: each that does begins anew, and may die.
     for file in able:
         described[file.name] |= {"memory": None, "load_ms": None, "first_ms": None, "threads": 0}
     _fresh(sections[0], described)
@@ -125,7 +126,7 @@ class _Section:
         self.warnings: list[str] = []
         inputs = interface["inputs"]
         samples = data.load(params["test"][index], request.files(f"test.{index}"), inputs, "test")
-        self.samples = list(islice(data.batches(samples, inputs, size=1), SAMPLES))
+        self.samples = list(itertools.islice(data.batches(samples, inputs, size=1), SAMPLES))
         self.report: dict[str, Any] = {
             "signature": interface["signature"],
             "data": params["signatures"][index]["data"],
@@ -158,26 +159,49 @@ class _Section:
 
     def rounds(self) -> dict[str, Any]:
         """The files beside each other."""
+        names = [file.name for file in self.files]
+        repeats = self.params["repeats"]
+        plan = rounds.schedule(names, repeats, SEED)
+        parts = []
+        for part in split(plan, max(1, min(PROCESSES, repeats // FEW))):
+            try:
+                parts.append(apart(functools.partial(self._part, part)))
+            except Failed as error:
+                raise TaskError(str(error)) from error
+        times = {name: [part["times"][name] for part in parts] for name in names}
+        # What threads wait for each other is not known; one thread alone never waits.
+        cpu, wall = (sum(part[key] for part in parts) for key in ("cpu", "wall"))
+        alone = self.params["threads"] == 1 and wall
+        self.report["cpu_share"] = min(1.0, cpu / wall) if alone else None
+        others = [part["others"] for part in parts if part["others"] is not None]
+        self.report["others"] = sum(others) / wall if others and wall else None
+        self.report["processes"] = len(parts)
+        self.report["files"] = [
+            self._told(name, list(itertools.chain(*values))) for name, values in times.items()
+        ]
+        self.report["ratios"] = [
+            {"file": one, "against": other, **statistics.ratio(times[one], times[other], SEED)}
+            for one in names
+            for other in names
+            if one != other
+        ]
+        return self.report
+
+    def _part(self, plan: Sequence[Sequence[str]]) -> dict[str, Any]:
+        """The rounds of one process: nanoseconds by file; of its own on processors, of all, and of
+        others on processors."""
         loaded = {file.name: self.load(file) for file in self.files}
         for one in loaded.values():
             for turn in range(self.params["warmup"]):
                 one.feed(turn)
                 one.invoke()
-        plan = rounds.schedule(list(loaded), self.params["repeats"], SEED)
+        before = busy_ns()
         cpu, wall = time.process_time_ns(), time.perf_counter_ns()
         times = rounds.measure(loaded, plan, time.perf_counter_ns)
         cpu, wall = time.process_time_ns() - cpu, time.perf_counter_ns() - wall
-        share = cpu / max(wall, 1)
-        # What threads wait for each other is not known; one thread alone never waits.
-        self.report["cpu_share"] = min(1.0, share) if self.params["threads"] == 1 else None
-        self.report["files"] = [self._told(name, values) for name, values in times.items()]
-        self.report["ratios"] = [
-            {"file": one, "against": other, **statistics.ratio(times[one], times[other], SEED)}
-            for one in times
-            for other in times
-            if one != other
-        ]
-        return self.report
+        after = busy_ns()
+        others = None if before is None or after is None else max(0, after - before - cpu)
+        return {"times": times, "cpu": cpu, "wall": wall, "others": others}
 
     def _told(self, name: str, nanoseconds: Sequence[int]) -> dict[str, Any]:
         milliseconds = [number / 1e6 for number in nanoseconds]
@@ -194,6 +218,12 @@ class _Section:
         if plan["nodes"] is not None:
             found["per_op"] = per_op(plan, found["ms"]["median"])
         return found
+
+
+def split(plan: Sequence[Sequence[str]], parts: int) -> list[Sequence[Sequence[str]]]:
+    """The rounds in so many pieces, in order, whose lengths differ by one at most."""
+    bounds = [len(plan) * part // parts for part in range(parts + 1)]
+    return [plan[low:high] for low, high in itertools.pairwise(bounds)]
 
 
 def per_op(plan: Mapping[str, Any], whole_ms: float) -> dict[str, Any]:

@@ -2,9 +2,13 @@
 
 Times have a long tail to the right: nothing makes an inference faster than it is, and a lot makes
 it slower. So the middle is the median, the spread are quartiles, and a ratio is the median of the
-ratios of single rounds, with an interval by the bootstrap. Rounds beside each other are alike where
-the machine was disturbed for a while; the bootstrap draws blocks of them (Künsch 1989, circular as
-in Politis and Romano 1992), else the interval would be too narrow.
+ratios of single rounds, with an interval by the bootstrap.
+
+Rounds are less independent than they look. A process keeps its layout of memory for life, and may
+be a few percent faster or slower than the next one; so the bootstrap draws processes first, and
+then rounds within them (two levels, as Kalibera and Jones 2013 do). And rounds beside each other
+are alike where the machine was disturbed for a while; so it draws blocks of them (Künsch 1989,
+circular as in Politis and Romano 1992). Without either the interval would be too narrow.
 """
 
 from __future__ import annotations
@@ -39,29 +43,37 @@ def summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def ratio(
-    values: Sequence[float], against: Sequence[float], seed: int = 0, draws: int = DRAWS
+    values: Sequence[Sequence[float]],
+    against: Sequence[Sequence[float]],
+    seed: int = 0,
+    draws: int = DRAWS,
 ) -> dict[str, float]:
     """How many times `against` the `values` are, round by round.
 
     Args:
-        values: positive numbers, one for each round.
+        values: by process, positive numbers, one for each round.
         against: those of the same rounds.
         seed: of the draws; the same gives the same interval.
         draws: how often the rounds are drawn anew.
 
     Returns:
         `ratio`: the median of the rounds' ratios. `low`, `high`: its 95 % interval, which holds it.
+
+    Raises:
+        ValueError: the rounds are not the same, there are none, or a number is not positive.
     """
     import numpy as np
 
-    top, bottom = np.asarray(values, np.float64), np.asarray(against, np.float64)
-    if top.shape != bottom.shape or not top.size:
+    if [len(part) for part in values] != [len(part) for part in against] or not values:
         raise ValueError("a ratio needs the same rounds of both")
-    if not (top > 0).all() or not (bottom > 0).all():
+    if not all(values) or not all(number > 0 for part in (*values, *against) for number in part):
         raise ValueError("a ratio needs positive numbers")
-    each = top / bottom
-    middle = float(np.median(each))
-    medians = np.sort(_medians(each, seed, draws))
+    each = [
+        np.asarray(top, np.float64) / np.asarray(bottom, np.float64)
+        for top, bottom in zip(values, against, strict=True)
+    ]
+    middle = float(np.median(np.concatenate(each)))
+    medians = _medians(each, seed, draws)
     tail = (1 - CONFIDENCE) / 2
     low, high = (float(number) for number in np.quantile(medians, [tail, 1 - tail]))
     return {"ratio": middle, "low": min(low, middle), "high": max(high, middle)}
@@ -72,19 +84,25 @@ def block(rounds: int) -> int:
     return max(1, round(math.pow(rounds, 1 / 3)))
 
 
-def _medians(each: NDArray[Any], seed: int, draws: int) -> NDArray[Any]:
+def _medians(each: Sequence[NDArray[Any]], seed: int, draws: int) -> NDArray[Any]:
+    """The medians of so many draws of processes, and of blocks of rounds within them."""
     import numpy as np
 
     generator = np.random.default_rng(seed)
-    length = block(each.size)
-    blocks = -(-each.size // length)
+    sizes = np.array([part.size for part in each])
+    longest = int(sizes.max())
+    table = np.stack([np.resize(part, longest) for part in each])
+    length = block(longest)
+    blocks = -(-longest // length)
     found = []
-    part = max(1, _PART // each.size)
-    for start in range(0, draws, part):
-        count = min(part, draws - start)
-        first = generator.integers(0, each.size, (count, blocks, 1))
-        drawn = (first + np.arange(length)).reshape(count, -1)[:, : each.size] % each.size
-        found.append(np.median(each[drawn], axis=1))
+    at_once = max(1, _PART // table.size)
+    for start in range(0, draws, at_once):
+        count = min(at_once, draws - start)
+        parts = generator.integers(0, len(each), (count, len(each), 1))
+        first = generator.integers(0, longest, (count, len(each), blocks, 1))
+        rounds = (first + np.arange(length)).reshape(count, len(each), -1)[:, :, :longest]
+        drawn = table[parts, rounds % sizes[parts]]
+        found.append(np.median(drawn.reshape(count, -1), axis=1))
     return np.concatenate(found)
 
 
