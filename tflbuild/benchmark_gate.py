@@ -50,19 +50,19 @@ def judge(measured: Mapping[str, Any], model: Model) -> Verdict:
                     _number(found, measured, kind, file, against, most, again)
     for warning in dict.fromkeys(measured["warnings"]):
         found.warn("benchmark", warning)
-    if busy := _busy(measured["signatures"]):
+    if busy := _busy(measured):
         found.warn("benchmark.busy", f"the machine was busy with something else: {busy}; {again}")
     return found.verdict()
 
 
-def _busy(signatures: Sequence[Mapping[str, Any]]) -> str:
+def _busy(measured: Mapping[str, Any]) -> str:
     """How it shows that others used the machine meanwhile; "" where it does not."""
-    shares = [s["cpu_share"] for s in signatures if s["cpu_share"] is not None]
+    shares = [s["cpu_share"] for s in measured["signatures"] if s["cpu_share"] is not None]
     if shares and min(shares) < BUSY:
         return f"the measurement had {min(shares):.0%} of a core"
-    others = [s["others"] for s in signatures if s["others"] is not None]
-    if others and max(others) > OTHERS:
-        return f"other processes kept {max(others):.1f} cores busy"
+    others = measured["others"]
+    if others is not None and others > OTHERS:
+        return f"other processes kept {others:.1f} cores busy"
     return ""
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 # What /proc/cpuinfo calls a processor: x86, then ARM and others, which have no such name there.
@@ -48,3 +50,29 @@ def busy_ns(path: Path = Path("/proc/stat")) -> int | None:
         return None
     idle = sum(ticks[3:5])  # and waiting for disks
     return (sum(ticks) - idle) * (1_000_000_000 // os.sysconf("SC_CLK_TCK"))
+
+
+SHORTEST = 200_000_000  # ns: in less, hundredths of a second say nothing
+
+
+class Watch:
+    """Who else uses the machine, from now on."""
+
+    def __init__(self, busy: Callable[[], int | None] = busy_ns) -> None:
+        self._busy = busy
+        self._before = busy(), _own_ns(), time.perf_counter_ns()
+
+    def others(self) -> float | None:
+        """How many processors others kept busy, on average; None where nobody knows, or too little
+        time has passed."""
+        busy, own, started = self._before
+        now, wall = self._busy(), time.perf_counter_ns() - started
+        if busy is None or now is None or wall < SHORTEST:
+            return None
+        return max(0.0, (now - busy - (_own_ns() - own)) / wall)
+
+
+def _own_ns() -> int:
+    """What this process and those that it waited for have worked."""
+    said = os.times()
+    return round(1e9 * (said.user + said.system + said.children_user + said.children_system))

@@ -15,7 +15,7 @@ from tflbuild import data
 from tflbuild.benchmarking import rounds, single, statistics
 from tflbuild.benchmarking.apart import Failed, apart
 from tflbuild.benchmarking.loaded import XNNPACK, Loaded
-from tflbuild.benchmarking.machine import busy_ns, machine
+from tflbuild.benchmarking.machine import Watch, machine
 from tflbuild.errors import TaskError
 from tflbuild.kernels import Kernels
 
@@ -52,6 +52,7 @@ def measure(request: Request) -> dict[str, Any]:
             " and the times say nothing; declare as many as there are cores, or fewer",
             key="benchmark.threads",
         )
+    watched = Watch()
     files = [_file(request, entry) for entry in params["files"]]
     able = [file for file in files if not file.missing]
     interface = request.read_json("interface.json")["signatures"]
@@ -83,6 +84,7 @@ def measure(request: Request) -> dict[str, Any]:
         report["signatures"].append(section.rounds())
         report["warnings"] += section.warnings
     report["files"] = list(described.values())
+    report["others"] = watched.others()
     report["memory_ratios"] = _memory_ratios(described)
     rounded: dict[str, Any] = _rounded(report)
     return rounded
@@ -173,8 +175,6 @@ class _Section:
         cpu, wall = (sum(part[key] for part in parts) for key in ("cpu", "wall"))
         alone = self.params["threads"] == 1 and wall
         self.report["cpu_share"] = min(1.0, cpu / wall) if alone else None
-        others = [part["others"] for part in parts if part["others"] is not None]
-        self.report["others"] = sum(others) / wall if others and wall else None
         self.report["processes"] = len(parts)
         self.report["files"] = [
             self._told(name, list(itertools.chain(*values))) for name, values in times.items()
@@ -188,20 +188,17 @@ class _Section:
         return self.report
 
     def _part(self, plan: Sequence[Sequence[str]]) -> dict[str, Any]:
-        """The rounds of one process: nanoseconds by file; of its own on processors, of all, and of
-        others on processors."""
+        """The rounds of one process: nanoseconds by file, of this process on a processor, and of
+        the clock."""
         loaded = {file.name: self.load(file) for file in self.files}
         for one in loaded.values():
             for turn in range(self.params["warmup"]):
                 one.feed(turn)
                 one.invoke()
-        before = busy_ns()
         cpu, wall = time.process_time_ns(), time.perf_counter_ns()
         times = rounds.measure(loaded, plan, time.perf_counter_ns)
         cpu, wall = time.process_time_ns() - cpu, time.perf_counter_ns() - wall
-        after = busy_ns()
-        others = None if before is None or after is None else max(0, after - before - cpu)
-        return {"times": times, "cpu": cpu, "wall": wall, "others": others}
+        return {"times": times, "cpu": cpu, "wall": wall}
 
     def _told(self, name: str, nanoseconds: Sequence[int]) -> dict[str, Any]:
         milliseconds = [number / 1e6 for number in nanoseconds]
