@@ -61,14 +61,12 @@ def _child(work: Callable[[], Any], parent: int, writing: int) -> NoReturn:
         if os.getppid() != parent:
             os._exit(1)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    result: tuple[Any, str] = (None, "")
     try:
-        result = (work(), "")
+        data = json.dumps([work(), ""]).encode()
     except MemoryError:
-        result = (None, "out of memory")
+        data = json.dumps([None, "out of memory"]).encode()
     except Exception as error:  # told by the parent, who knows what it was about
-        result = (None, one_line(error) or type(error).__name__)
-    data = json.dumps(result).encode()
+        data = json.dumps([None, one_line(error) or type(error).__name__]).encode()
     while data:
         data = data[os.write(writing, data) :]
     os._exit(0)

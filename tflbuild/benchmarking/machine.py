@@ -48,6 +48,8 @@ def busy_ns(path: Path = Path("/proc/stat")) -> int | None:
         ticks = [int(number) for number in first[1:9]]
     except (OSError, IndexError, ValueError):
         return None
+    if len(ticks) < 8:
+        return None
     idle = sum(ticks[3:5])  # and waiting for disks
     return (sum(ticks) - idle) * (1_000_000_000 // os.sysconf("SC_CLK_TCK"))
 
