@@ -79,7 +79,7 @@ def measure(request: Request) -> dict[str, Any]:
         section.operators(repeats if params["per_op"] else 0)
     if able:
         _check_delegate(delegate, sections)
-        _check_threads(threads, described, report["warnings"])
+        check_threads(threads, described, report["warnings"])
     for section in sections:
         report["signatures"].append(section.rounds())
         report["warnings"] += section.warnings
@@ -313,9 +313,11 @@ def _check_delegate(delegate: str, sections: Sequence[_Section]) -> None:
                 )
 
 
-def _check_threads(
+def check_threads(
     threads: int, described: Mapping[str, Mapping[str, Any]], warnings: list[str]
 ) -> None:
+    """Kernels may leave threads unused; which do, no table says. `described`: `threads` that the
+    process of each file had in the end."""
     alone = [n for n, f in described.items() if f.get("threads") == 1 and not f["unmeasured"]]
     if threads > 1 and alone:
         warnings.append(
