@@ -12,7 +12,6 @@ from workspace_folder import WorkspaceFolder
 
 from tflbuild import schemas
 from tflbuild.benchmarking.machine import cores
-from tflbuild.benchmarking.measuring import check_threads
 
 HEAD = """version: 1
 models:
@@ -164,19 +163,6 @@ def test_a_delegate_that_takes_nothing_is_an_error(workspace: WorkspaceFolder) -
 def test_more_threads_than_cores_are_an_error(workspace: WorkspaceFolder) -> None:
     reason = failure(workspace, "{threads: 1000}", two_in_two_out())
     assert reason.startswith(f"tflbuild.yaml:6:17: threads: 1000 on {cores()} core(s): ")
-
-
-def test_threads_without_effect_are_told() -> None:
-    files = {
-        "one": {"threads": 1, "unmeasured": ""},
-        "two": {"threads": 2, "unmeasured": ""},
-        "none": {"unmeasured": "no kernels"},
-    }
-    warnings: list[str] = []
-    check_threads(2, files, warnings)
-    assert warnings == ["threads: 2 has no effect on one: no kernel of it started a second thread"]
-    check_threads(1, files, warnings)
-    assert len(warnings) == 1
 
 
 def test_kernels_that_are_nowhere(workspace: WorkspaceFolder) -> None:

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 SEED = 0  # of the order of rounds, and of the bootstrap
 SAMPLES = 8  # inputs, which the rounds take in turn
 PROCESSES, FEW = 5, 10  # that share the rounds; rounds of each, at least
+OPERATOR_RUNS = 20  # inferences for the times of operators, at most
 FRESH = 5  # processes for each file: for memory, loading and the first inference
 MODEL = "model.tflite"
+_XNNPACK = "XNNPack"  # in the name that the delegate has
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,15 @@ def measure(request: Request) -> dict[str, Any]:
         described[file.name] |= {"memory": None, "load_ms": None, "first_ms": None, "threads": 0}
     _fresh(sections[0], described)
     for section in sections:
-        section.operators(repeats if params["per_op"] else 0)
-    if able:
-        _check_delegate(delegate, sections)
-        check_threads(threads, described, report["warnings"])
+        section.operators(min(repeats, OPERATOR_RUNS) if params["per_op"] else 0)
+    # A delegate may take an operator of one signature alone.
+    plans = {
+        f"{name} ({section.report['signature']})" if len(sections) > 1 else name: plan
+        for section in sections
+        for name, plan in section.plans.items()
+    }
+    report["warnings"] += check_plans(threads, delegate, plans)
+    check_threads(threads, described, report["warnings"])
     for section in sections:
         report["signatures"].append(section.rounds())
         report["warnings"] += section.warnings
@@ -158,6 +165,7 @@ class _Section:
                 self.plans[file.name] = apart(work)
             except Failed as error:
                 self.reasons[file.name] = str(error)
+                self.warnings.append(f"what {file.name} runs is not known: {error}")
 
     def rounds(self) -> dict[str, Any]:
         """The files beside each other."""
@@ -295,22 +303,33 @@ def _memory_ratios(described: Mapping[str, Mapping[str, Any]]) -> list[dict[str,
     ]
 
 
-def _check_delegate(delegate: str, sections: Sequence[_Section]) -> None:
-    """A delegate that takes nothing of any file has no effect."""
-    plans = [plan for section in sections for plan in section.plans.values()]
-    if delegate == XNNPACK and plans and not any(plan["taken"] for plan in plans):
+def check_plans(threads: int, delegate: str, plans: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What was asked for against what runs. `plans`: see `single.operators`, by file.
+
+    Returns warnings. Raises TaskError for a delegate that takes nothing of any file, since that
+    has no effect, and where the interpreter does something else than it was told.
+    """
+    taking = {name: any(_XNNPACK in d for d in plan["delegates"]) for name, plan in plans.items()}
+    if delegate == XNNPACK and plans and not any(taking.values()):
         raise TaskError(
             "delegate: xnnpack has no effect: it takes no operator of any file; write"
             " `delegate: none`",
             key="benchmark.delegate",
         )
-    for section in sections:
-        for name, plan in section.plans.items():
-            if delegate == XNNPACK and not plan["taken"]:
-                section.warnings.append(
-                    f"XNNPACK takes none of the {plan['ops']} operators of {name}: its time is that"
-                    " of the interpreter's own kernels"
-                )
+    for name, plan in plans.items():
+        if delegate != XNNPACK and taking[name]:
+            raise TaskError(f"{name}: this LiteRT applies XNNPACK though it is told not to")
+        if plan["threads"] != threads:
+            raise TaskError(
+                f"{name}: this LiteRT tells its kernels to use {plan['threads']} threads, not"
+                f" {threads}"
+            )
+    return [
+        f"XNNPACK takes none of the {plans[name]['ops']} operators of {name}: its time is that of"
+        " the interpreter's own kernels"
+        for name, takes in taking.items()
+        if delegate == XNNPACK and not takes
+    ]
 
 
 def check_threads(
