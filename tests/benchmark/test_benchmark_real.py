@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +14,10 @@ from tflite_models import OP, TYPE, Maker, s, two_in_two_out
 from workspace_folder import WorkspaceFolder
 
 from tflbuild import schemas
+from tflbuild.benchmarking import single
 from tflbuild.benchmarking.machine import cores
+from tflbuild.benchmarking.measuring import measure
+from tflbuild.stages.base import Request
 
 HEAD = """version: 1
 models:
@@ -21,8 +27,18 @@ models:
     benchmark: """
 
 
+def closed(part: Any) -> Any:
+    """The same schema, allowing only the keys that it names."""
+    if isinstance(part, list):
+        return [closed(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    found = {key: closed(value) for key, value in part.items()}
+    return {**found, "additionalProperties": False} if "properties" in part else found
+
+
 def conform(report: Any) -> None:
-    Draft202012Validator(json.loads(schemas.text("benchmark"))).validate(report)
+    Draft202012Validator(closed(json.loads(schemas.text("benchmark")))).validate(report)
 
 
 def report(workspace: WorkspaceFolder, said: str, maker: Maker, more: str = "") -> Any:
@@ -185,3 +201,34 @@ def test_kernels_that_are_nowhere(workspace: WorkspaceFolder) -> None:
     assert [file["unmeasured"] for file in found["measured"]["files"]] == [
         "its custom ops Mine have no kernels here"
     ] * 2
+
+
+def test_hooks_that_do_not_survive_cost_their_own_numbers_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    monkeypatch.setattr(single, "operators", die)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(two_in_two_out().pack())
+    names = [{"name": name, "shape": [1, 4], "dtype": "float32"} for name in ("left", "right")]
+    interface = {"signatures": [{"signature": "serve", "inputs": names, "outputs": []}]}
+    (tmp_path / "interface.json").write_text(json.dumps(interface))
+    request = Request(
+        {
+            "test": [{"kind": "random", "seed": 0, "samples": 2, "low": 0, "high": 1}],
+            "signatures": [{"data": "random"}], "files": [{"name": "a", "params": {}}],
+            "threads": 1, "delegate": "none", "warmup": 1, "repeats": 10, "per_op": True,
+        },
+        {"a/model.tflite": path, "interface.json": tmp_path / "interface.json"},
+        tmp_path,
+    )  # fmt: skip
+
+    found = measure(request)
+
+    reason = "the process died (signal 11, SIGSEGV)"
+    (file,) = found["signatures"][0]["files"]
+    assert (file["per_op"], file["arena"], file["per_op_problem"]) == (None, None, reason)
+    assert file["ms"]["min"] > 0
+    assert found["warnings"] == [f"what a runs is not known: {reason}"]

@@ -53,6 +53,9 @@ def _death(code: int) -> str:
 
 
 def _child(work: Callable[[], Any], parent: int, writing: int) -> NoReturn:
+    import faulthandler
+
+    faulthandler.disable()  # that it dies is an answer, not a fault
     if sys.platform == "linux":
         import ctypes
         import resource
