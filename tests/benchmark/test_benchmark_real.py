@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from foreign_models import compile_library
 from jsonschema import Draft202012Validator
 from tflite_models import OP, TYPE, Maker, s, two_in_two_out
 from workspace_folder import WorkspaceFolder
@@ -232,3 +233,32 @@ def test_hooks_that_do_not_survive_cost_their_own_numbers_alone(
     assert (file["per_op"], file["arena"], file["per_op_problem"]) == (None, None, reason)
     assert file["ms"]["min"] > 0
     assert found["warnings"] == [f"what a runs is not known: {reason}"]
+
+
+def test_custom_ops_with_their_kernels(workspace: WorkspaceFolder) -> None:
+    example = Path(__file__).resolve().parents[2] / "examples/custom_op"
+    sources = {name: example / name for name in ("soft_clip.cc", "tflite_kernel.h")}
+    workspace.write(files=sources)
+    compile_library(workspace.root / "soft_clip.cc", workspace.root / "libsoft_clip.so")
+    maker = Maker()
+    graph = maker.graph()
+    x, clipped, y = (graph.tensor(name, (1, 4)) for name in ("x", "clipped", "y"))
+    graph.op(OP.CUSTOM, [x], [clipped], custom="SoftClip")
+    graph.op(OP.ADD, [clipped, x], [y], s.AddOptionsT())
+    graph.io([x], [y])
+    workspace.write(
+        HEAD.replace(
+            "models:\n",
+            "targets:\n  own: {runtime: custom-ops, library: libsoft_clip.so,"
+            " ops: {SoftClip: {register: Register_SOFT_CLIP}}}\nmodels:\n",
+        ).replace("a: {}, b: {}}", "a: {}}\n    targets: [own]")
+        + "{repeats: 10}\n",
+        {"m.tflite": maker.pack()},
+    )
+    assert workspace.build("benchmark:m").ok
+    found = workspace.report("m/benchmark.json")
+    conform(found)
+    (file,) = found["measured"]["signatures"][0]["files"]
+    assert file["file"] == "a+custom"
+    assert nodes(file) == ["SoftClip", "TfLiteXNNPackDelegate"]
+    assert (file["taken"], file["ops"]) == (1, 2)
