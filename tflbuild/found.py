@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tflbuild import budgets
 from tflbuild.manifest.model import Budgets
-from tflbuild.verdict import FAIL, WARN, Finding, Margin, Verdict
+from tflbuild.verdict import FAIL, WARN, Finding, Margin, Table, Verdict
 
 
 @dataclass
@@ -15,6 +15,7 @@ class Findings:
     found: list[Finding] = field(default_factory=list)
     margins: list[Margin] = field(default_factory=list)
     met: list[str] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
 
     def fail(self, check: str, message: str) -> None:
         self.found.append(Finding(FAIL, check, message))
@@ -35,4 +36,9 @@ class Findings:
         self.margins += margins
 
     def verdict(self) -> Verdict:
-        return Verdict(tuple(dict.fromkeys(self.found)), tuple(self.margins), tuple(self.met))
+        return Verdict(
+            tuple(dict.fromkeys(self.found)),
+            tuple(self.margins),
+            tuple(self.met),
+            tuple(self.tables),
+        )

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tflbuild import budgets, metric_gate
+from tflbuild import budgets, interface_gate, metric_gate
 from tflbuild.found import Findings
+from tflbuild.lockfile import Locked
 from tflbuild.manifest.model import Model, Optimization, Target
 from tflbuild.parity_gate import Parity, recipe_row
 from tflbuild.targets import RUNTIMES, micro
@@ -79,10 +80,12 @@ def validate_gate(
     warnings: Sequence[str] = (),
     recipe: Sequence[Mapping[str, Any]] = (),
     targets: Sequence[Target] = (),
+    last: Mapping[str, Locked] | None = None,
 ) -> Verdict:
-    """Parity with the source and the metrics; `warnings` of the stages are passed on. `recipe`:
-    the entries that a conversion by ai-edge-quantizer used. `targets`: those that share the file,
-    which say what is to be done with one that nothing here could run."""
+    """Parity with the source, the metrics and the interface; `warnings` of the stages are passed
+    on. `recipe`: the entries that a conversion by ai-edge-quantizer used. `targets`: those that
+    share the file, which say what is to be done with one that nothing here could run. `last`:
+    what was released of it last, by target."""
     found = Findings()
     if why := measured.get("unvalidated", ""):
         _unvalidated(found, why, targets)
@@ -102,6 +105,7 @@ def validate_gate(
         values = {m["name"]: m for m in measured["metrics"] if m["signature"] == name}
         for limits in () if why else shipped.metrics:
             metric_gate.judge(found, limits, values[limits.name], where)
+    interface_gate.judge(found, measured.get("interface"), model, last or {})
     for warning in dict.fromkeys(warnings):
         found.warn("data" if warning.endswith("not representative") else "stage", warning)
     if not all(signature["representative"] for signature in measured["signatures"]):

@@ -76,10 +76,22 @@ def size(value: int) -> str:
 
 
 @dataclass(frozen=True)
+class Table:
+    """What findings of one check are about, side by side, for people; no report holds it."""
+
+    check: str  # of the findings that it belongs to
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    failed: bool
+
+
+@dataclass(frozen=True)
 class Verdict:
     findings: tuple[Finding, ...] = ()
     margins: tuple[Margin, ...] = ()
     met: tuple[str, ...] = ()  # what else was asked for and holds, in words
+    tables: tuple[Table, ...] = ()
 
     @property
     def passed(self) -> bool:

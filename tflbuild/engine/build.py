@@ -214,6 +214,8 @@ def _slow(
     from tflbuild.engine.summary import blockers, summary_path, write_summary
     from tflbuild.engine.workers import Workers
     from tflbuild.graph import artifacts_of, build_graph, environments
+    from tflbuild.lockfile import LOCK, digests_by_model
+    from tflbuild.lockfile import read as read_lock
     from tflbuild.manifest.digest import section_digest, target_digest
     from tflbuild.manifest.load import load_workspace
     from tflbuild.manifest.problems import Problems
@@ -225,7 +227,9 @@ def _slow(
     # What stood before anything was read: a change from now on is seen by the next build.
     fresh = Record(manifest=manifest.name, place=place(), common=common_entries())
     read_at = time.time_ns()
+    lock_entry = entry(str(root), LOCK)
     workspace = load_workspace(manifest, options.cwd)
+    locked = read_lock(root)
     stray = stray_manifest(workspace, options.cwd)
     if stray is not None and manifest.name == MANIFEST:
         listen(Note(stray))
@@ -234,8 +238,10 @@ def _slow(
         f"{workspace.build_dir}/reports", f"{workspace.build_dir}/logs", workspace.dist_dir,
         f"{workspace.build_dir}/generated",
     )  # fmt: skip
+    releases = digests_by_model(locked)  # of another last release, a model is judged again
     sections = {
-        model.name: f"{section_digest(model, workspace)} {folders}" for model in workspace.models
+        model.name: f"{section_digest(model, workspace)} {folders} {releases.get(model.name, '')}"
+        for model in workspace.models
     }
     artifacts = [artifact for model in workspace.models for artifact in artifacts_of(model)]
     shared = environments(workspace)  # whose tasks belong to no model
@@ -283,7 +289,7 @@ def _slow(
         with Workers(private / "work", root / folders.logs, options.pool) as workers:
             runner = Runner(
                 graph, decider, workers, folders, listen,
-                options.jobs or os.cpu_count() or 1, options.keep_going,
+                options.jobs or os.cpu_count() or 1, options.keep_going, locked,
             )  # fmt: skip
             listen(BuildStarted(len(graph.needed(selected))))
             try:
@@ -310,7 +316,8 @@ def _slow(
             fresh.outputs.append(entry(str(root), summary_at))
             if options.until == "release":
                 fresh.names = list(sections)
-                fresh.manifests = _manifests(root, workspace, read_at)
+                if manifests := _manifests(root, workspace, read_at):
+                    fresh.manifests = [*manifests, lock_entry]
                 fresh.models = {n: record.models[n] for n in clean if n not in graph.steps}
                 fresh.models.update(
                     _models(root, workspace, graph, result, digests, sections, state)

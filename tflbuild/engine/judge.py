@@ -12,9 +12,10 @@ from tflbuild.engine.decide import Decider
 from tflbuild.engine.state import Outputs
 from tflbuild.errors import Position
 from tflbuild.evaluation import runtimes
+from tflbuild.lockfile import Locked
 from tflbuild.manifest.model import Target, Workspace
 from tflbuild.profiles import groups
-from tflbuild.step import Step
+from tflbuild.step import Artifact, Step
 from tflbuild.verdict import Verdict
 
 # The measuring output of each stage that has a gate.
@@ -39,9 +40,13 @@ class Judgement:
 class Judge:
     """Judges the steps of one walk over the graph; compat needs evaluate's verdict first."""
 
-    def __init__(self, workspace: Workspace, decider: Decider) -> None:
+    def __init__(
+        self, workspace: Workspace, decider: Decider, locked: Mapping[str, Locked]
+    ) -> None:
+        """`locked`: the last release, as `lockfile.read` gives it."""
         self.workspace = workspace
         self.decider = decider
+        self.locked = locked
         self.evaluations: dict[str, dict[str, Verdict]] = {}  # model → target → verdict
 
     def __call__(self, step: Step, outputs: Outputs) -> Judgement | None:
@@ -96,6 +101,7 @@ class Judge:
                 measured, model, step.optimization, warnings,
                 report["conversion"].get("recipe", ()),
                 sharing(self.workspace, step),
+                self._last(step),
             )  # fmt: skip
         report["gate"] = verdict.as_json()
         text = json.dumps(report, indent=1, sort_keys=True) + "\n"
@@ -129,6 +135,16 @@ class Judge:
             return ""
         told = self._told(validation, "validate.json")
         return gates.unvalidated(told.get("unvalidated", ""), self.workspace.targets[step.target])
+
+    def _last(self, step: Step) -> dict[str, Locked]:
+        """What was released last of the file that a step validates, by target."""
+        assert step.optimization is not None
+        found = {}
+        for target in sharing(self.workspace, step):
+            artifact = str(Artifact(step.model.name, step.optimization.name, target.name))
+            if artifact in self.locked:
+                found[target.name] = self.locked[artifact]
+        return found
 
     def _told(self, task: str, output: str) -> Any:
         """What a producer wrote for people: the route, the reason, warnings."""

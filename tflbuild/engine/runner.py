@@ -43,6 +43,7 @@ from tflbuild.engine.state import Outputs
 from tflbuild.engine.workers import Ended, Job, Workers
 from tflbuild.errors import TaskError, TflbuildError
 from tflbuild.graph import Graph, environment_step, environments, still_listed
+from tflbuild.lockfile import Locked
 from tflbuild.step import STAGES, Step
 from tflbuild.store.local import DamagedBlob
 from tflbuild.verdict import Verdict, printable
@@ -122,7 +123,9 @@ class Runner:
         listen: Listener,
         jobs: int,
         keep_going: bool,
+        locked: Mapping[str, Locked],
     ) -> None:
+        """`locked`: the last release."""
         self.graph = graph
         self.decider = decider
         self.root = decider.root
@@ -140,7 +143,7 @@ class Runner:
         self.made: dict[str, Outputs] = {}  # by key: what ran in this build
         self.lost: set[str] = set()  # digests of damaged blobs
         self.postponed: set[str] = set()  # tasks that wait for those
-        self.judge = Judge(graph.workspace, decider)
+        self.judge = Judge(graph.workspace, decider, locked)
         self.result.fits = self.judge.evaluations
         self.releaser = Releaser(decider, folders.dist)
         self.used: dict[tuple[str, str], str] = {}  # (model, file) → digest that went into it

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from tflbuild.errors import Position
+from tflbuild.interface import KINDS
 from tflbuild.manifest.benchmark import build_benchmark
 from tflbuild.manifest.code import build_code, build_depends, build_env
 from tflbuild.manifest.context import Context, ModelNodes
 from tflbuild.manifest.metadata import build_metadata
 from tflbuild.manifest.model import Code, Model, PythonData, Source
-from tflbuild.manifest.nodes import entries, get
+from tflbuild.manifest.nodes import entries, get, strings
 from tflbuild.manifest.optimizations import build_optimizations, build_targets
 from tflbuild.manifest.quantity import parse_duration
 from tflbuild.manifest.signatures import build_signatures
@@ -68,6 +69,7 @@ class _Builder:
             compat=build_budgets(get(self.tree, "compat"), nodes.problem),
             metadata=build_metadata(nodes),
             benchmark=build_benchmark(nodes, optimizations),
+            allow_interface_change=self._interface_changes(),
             custom_objects=custom_objects,
             depends=build_depends(nodes, code),
             env=build_env(nodes, code),
@@ -86,6 +88,13 @@ class _Builder:
                 f"'custom_objects' has no effect with format {source.format}; remove it", own
             )
         return None
+
+    def _interface_changes(self) -> tuple[str, ...]:
+        """`true`: all kinds."""
+        node = get(self.tree, "allow_interface_change")
+        if node is None or not node.value:
+            return ()
+        return KINDS if node.value is True else tuple(sorted(strings(node)))
 
     def _duration(self, node: Node) -> float:
         value: Any = node.value

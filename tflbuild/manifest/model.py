@@ -384,6 +384,8 @@ class Model:
     compat: Budgets = field(default_factory=Budgets)  # of each converted file
     metadata: Metadata | None = None
     benchmark: Benchmark | None = None
+    # Kinds of `interface.KINDS` that may differ from the last release.
+    allow_interface_change: tuple[str, ...] = ()
     custom_objects: Code | None = None
     depends: tuple[str, ...] = ()  # patterns of further files that code reads, under the root
     env: tuple[str, ...] = ()  # variables that code may read

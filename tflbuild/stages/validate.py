@@ -1,8 +1,8 @@
 """validate: run the converted file on the test inputs and measure it against the source.
 
 Output: `validate.json`: per output the parity numbers, pooled over all samples; the metrics of
-the source and of the file; what ran it. It measures and does not judge: limits are the gate's.
-A file whose kernels are nowhere here is not run, and `unvalidated` says why.
+the source and of the file; what ran it; its interface. It measures and does not judge: limits are
+the gate's. A file whose kernels are nowhere here is not run, and `unvalidated` says why.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-VERSION = 4
+VERSION = 5
 MODULES: tuple[str, ...] = ("numpy", "ai_edge_litert")
 ZYGOTE = "lite"
 
@@ -31,6 +31,7 @@ SATURATED = 0.01  # share of an input's test values outside its quantized range 
 
 
 def run(request: Request) -> None:
+    from tflbuild.tflite.interface import of_model
     from tflbuild.tflite.read import read_model
 
     limit_action(request.inputs.values())
@@ -41,6 +42,7 @@ def run(request: Request) -> None:
     report: dict[str, Any] = {
         "signatures": [], "parity": [], "metrics": [], "state_tensors": 0, "warnings": [],
         "runner": kernels.runner(model), "unvalidated": kernels.missing(model),
+        "interface": of_model(model),
     }  # fmt: skip
     for index, signature in enumerate(interface["signatures"]):
         name = signature["signature"]

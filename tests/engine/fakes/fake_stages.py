@@ -140,6 +140,9 @@ def validate(request: Request) -> None:
     real = request.params["signatures"][0]["data"] != "random"
     signatures = [{"signature": "s", "representative": real}]
     report = {"signatures": signatures, "parity": [parity], "metrics": [], "warnings": []}
+    tensors = [{"name": n, "shape": [1, 2], "dtype": "float32"} for n in do.get("names", ["y"])]
+    own = {"name": "s", "main": True, "inputs": [], "outputs": tensors}
+    report["interface"] = {"signatures": [own]}
     request.write_json("validate.json", report)
 
 
