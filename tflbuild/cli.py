@@ -53,8 +53,8 @@ COMMANDS = ("build", "plan", "check", "evaluate", "validate", "inspect", "diff",
 # What DESIGN plans and this version does not have.
 PLANNED = ("verify", "reproduce", "bundle", "report", "watch", "init",
            "cache", "completion")  # fmt: skip
-PLANNED_OPTIONS = ("--locked", "--no-cache", "--executor", "--affected-since", "--shard", "--junit",
-                   "--summary", "--release", "--profile")  # fmt: skip
+PLANNED_OPTIONS = ("--locked", "--no-cache", "--executor", "--affected-since", "--shard",
+                   "--release", "--profile")  # fmt: skip
 COMMON = (
     click.Option(["-C", "directory"], metavar="DIR", help="Change to DIR first."),
     click.Option(["-f", "manifest"], metavar="FILE", help="The root manifest."),

@@ -33,9 +33,10 @@ def judge(
         return
     for names, locked in _alike(last):
         changes = differences(locked, interface)
-        if not changes:
-            continue
         where = f"target {', '.join(names)}: " if len(names) < len(last) else ""
+        if not changes:
+            found.check(CHECK, f"{where}as in the last release")
+            continue
         failed = False
         for change in changes[:MOST]:
             failed |= _tell(found, change, model, where)
@@ -44,6 +45,8 @@ def judge(
             level = found.warn if all(_passes(c, model) for c in rest) else found.fail
             failed |= level == found.fail
             level(CHECK, f"{where}{len(rest)} more differences from the last release")
+        if not failed:
+            found.check(CHECK, f"{where}no difference from the last release that is not allowed")
         rows = shown(side_by_side(locked, interface))
         title = f"{where}interface of the last release (tflbuild.lock) and of this file"
         columns = ("", "last release", "this file", "change")

@@ -186,7 +186,7 @@ def _reads(root: Path, model: Model) -> list[str]:
             paths += [data.labels.path] if data.labels else []
         elif data is not None and not isinstance(data, RandomData):
             paths += KINDS[data_kind(data)].paths(root, model, data)
-    return paths
+    return paths + [test.npz for test in model.golden]
 
 
 def _related(path: str, other: str) -> bool:

@@ -244,7 +244,7 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
         "targets: {s: {runtime: micro}}\n",
         "5:35", "quantize: float16 cannot run on target s",
     ),
-    "key to come": (optimized("validate: {golden: {}}"), "6:16", "'golden' is not supported"),
+    "key to come": (optimized("") + "cache: {}\n", "7:1", "'cache' is not supported"),
     "metric to come": (
         optimized("validate: {metrics: {f1: {min: 1}}}"), "6:26", "'f1' is not supported yet",
     ),

@@ -59,6 +59,7 @@ class Options:
     force: bool = False
     cwd: Path = field(default_factory=Path.cwd)
     pool: ZygotePool | None = None  # workers kept from an earlier build
+    judge: bool = False  # judge every selected gate again, for a report, though nothing changed
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Outcome:
     graph: Graph | None = None
     released: Mapping[str, Any] = field(default_factory=dict)
     wrong: ManifestErrors | None = None  # with keep_going: of models that were left out
+    selected: tuple[str, ...] = ()  # the tasks that the build aimed at
 
     @property
     def exit_code(self) -> int:
@@ -138,7 +140,7 @@ def _nothing_to_do(
     root: Path, private: Path, manifest: Path, options: Options, record: Record
 ) -> bool:
     """The record shows that everything that is asked for is there."""
-    if options.selectors or options.force or options.until != "release":
+    if options.selectors or options.force or options.judge or options.until != "release":
         return False
     if (private / "work").exists():  # a build was killed: there is something to clear up
         return False
@@ -264,6 +266,8 @@ def _slow(
                     for name in record.clean_models(str(root))
                     if sections.get(name) == record.models[name].section
                 }
+        if options.judge:
+            clean -= {*selection.models, *selection.tasks}  # also runtimes, which no model owns
         by_name = {model.name: model for model in workspace.models}
         work = [by_name[name] for name in selection.models if name not in clean]
         touched = {artifact.target for model in work for artifact in artifacts_of(model)}
@@ -339,7 +343,7 @@ def _slow(
         counts, time.monotonic() - started, result.interrupted, len(graph.steps), stale
     )
     listen(done)
-    return Outcome(done, result, graph, released, problems.errors())
+    return Outcome(done, result, graph, released, problems.errors(), tuple(selected))
 
 
 def _manifests(root: Path, workspace: Workspace, read_at: int) -> list[Entry]:

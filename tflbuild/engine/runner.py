@@ -85,6 +85,7 @@ class Result:
     measured: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)  # bytes of each converted file, by task
+    files: dict[str, str] = field(default_factory=dict)  # its SHA-256, by task
     # Before conversion: model → target → what that target alone says.
     fits: Mapping[str, Mapping[str, Verdict]] = field(default_factory=dict)
     interrupted: bool = False
@@ -280,7 +281,7 @@ class Runner:
 
     def _settle_outputs(self, step: Step, decision: Decision, outputs: Outputs) -> None:
         if "model.tflite" in outputs:
-            self.result.sizes[step.name] = outputs["model.tflite"][1]
+            self.result.files[step.name], self.result.sizes[step.name] = outputs["model.tflite"]
         self.decider.settle(step, decision.key, outputs)
         for name, path in step.files.items():
             digest = decision.inputs.keyed[name]

@@ -3,16 +3,100 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tflbuild.engine.runner import Result
 from tflbuild.engine.state import State
 from tflbuild.graph import Graph, artifacts_of
 from tflbuild.manifest.model import Workspace
-from tflbuild.step import Artifact, Step
+from tflbuild.step import Step
 from tflbuild.store.local import Store
+from tflbuild.verdict import Check
 
 NOT_REACHED = "not reached: another task failed first"
+
+STATUSES = ("released", "stale", "not released", "not built")
+
+# What a dashboard or a pull request is told of each metric, and of the parity of each output.
+METRIC = (
+    "signature", "name", "output", "samples", "file", "source", "float", "interval",
+    "drop_interval", "higher_is_better",
+)  # fmt: skip
+PARITY = (
+    "signature", "output", "kind", "equal", "sqnr", "cosine", "max_range_error", "max_abs_error",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What this build knows of one artifact's file, released or not; None or empty where it was
+    not measured. Values of the JSON are finite."""
+
+    sha256: str | None = None
+    size: int | None = None  # bytes
+    min_runtime: Mapping[str, str | None] = field(default_factory=dict)  # numbering → version
+    metrics: tuple[Mapping[str, Any], ...] = ()  # with keys of METRIC
+    parity: tuple[Mapping[str, Any], ...] = ()  # with keys of PARITY
+    checks: tuple[tuple[str, Check], ...] = ()  # task, and what its gate judged
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "built": None if self.sha256 is None else {"sha256": self.sha256, "size": self.size},
+            "min_runtime": dict(self.min_runtime),
+            "metrics": [dict(metric) for metric in self.metrics],
+            "parity": [dict(output) for output in self.parity],
+            "checks": [{"task": task, **check.as_json()} for task, check in self.checks],
+        }
+
+
+def numbers(graph: Graph, result: Result, step: Step) -> Numbers:
+    """What was measured on the way to a release."""
+    convert = step.ports[0].task
+    tasks = graph.needed([step.name])
+    compat = result.measured.get(f"compat:{step.artifact}", {})
+    validation: Mapping[str, Any] = {}
+    checks: list[tuple[str, Check]] = []
+    for task in tasks:
+        stage = task.partition(":")[0]
+        if stage == "validate":
+            validation = result.measured.get(task, {})
+        if stage == "evaluate" and task in result.verdicts:
+            # The model's own verdict repeats those of its targets where none of them passes.
+            own = result.verdicts[task].checks
+            checks += [(task, check) for check in own if check.check.startswith("evaluate.")]
+            fits = result.fits.get(step.model.name, {})
+            if told := fits.get(step.artifact.target):
+                checks += [(task, check) for check in told.checks]
+        elif task in result.verdicts:
+            checks += [(task, check) for check in result.verdicts[task].checks]
+    oldest = compat.get("versions", {}).get("min_runtime", {})
+    return Numbers(
+        result.files.get(convert),
+        result.sizes.get(convert),
+        {name: oldest[name] for name in sorted(oldest)},
+        tuple(_some(metric, METRIC) for metric in validation.get("metrics", ())),
+        tuple(_some(output, PARITY) for output in validation.get("parity", ())),
+        tuple(checks),
+    )
+
+
+def _some(entry: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """These keys of a measurement."""
+    return {key: _finite(entry[key]) for key in keys if key in entry}
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: null stands for them."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    return value
 
 
 def summary_path(workspace: Workspace) -> str:
@@ -27,7 +111,7 @@ def write_summary(
     full = workspace.root / path
     try:
         entries: dict[str, Any] = json.loads(full.read_text())["artifacts"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         entries = {}
     released = state.released()
     wanted = [artifact for model in workspace.models for artifact in artifacts_of(model)]
@@ -39,24 +123,46 @@ def write_summary(
         reasons = [] if step is None else blockers(graph, result, step)
         if step is None or (step.name not in result.outcomes and not reasons):
             old = entries.get(name) if isinstance(entries, dict) else None
-            summary[name] = old or _entry(artifact, "released" if row else "not built", row, [])
-        elif result.passed(step.name):
-            summary[name] = _entry(artifact, "released", row, warnings(graph, result, step))
+            made = _entry("released" if row else "not built", row, [])
+            # The file may hold anything by now; keys that an older version did not know are added.
+            summary[name] = {**made, **_ours(old)}
         else:
-            status = "stale" if row else "not released"
-            summary[name] = _entry(artifact, status, row, reasons or [NOT_REACHED])
-    text = json.dumps({"version": 1, "artifacts": summary}, indent=1, sort_keys=True) + "\n"
-    store.write(full, text.encode())
+            known = numbers(graph, result, step)
+            if result.passed(step.name):
+                made = _entry("released", row, warnings(graph, result, step), known)
+            else:
+                status = "stale" if row else "not released"
+                made = _entry(status, row, reasons or [NOT_REACHED], known)
+            summary[name] = made
+    store.write(full, _text(summary).encode())
     return path
 
 
-def _entry(artifact: Artifact, status: str, row: Any, findings: list[str]) -> dict[str, Any]:
+def _ours(entry: Any) -> dict[str, Any]:
+    """An entry of the file as it was; empty for what we never wrote."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("findings"), list):
+        return {}
+    return entry if entry.get("status") in STATUSES else {}
+
+
+def _text(summary: Mapping[str, Any]) -> str:
+    """A line for each artifact: of thousands, a tenth of the time of a line for each value."""
+    lines = [
+        f"{json.dumps(n)}: {json.dumps(e, sort_keys=True)}" for n, e in sorted(summary.items())
+    ]
+    return '{"version": 1, "artifacts": {\n' + ",\n".join(lines) + "\n}}\n"
+
+
+def _entry(
+    status: str, row: Any, findings: list[str], known: Numbers | None = None
+) -> dict[str, Any]:
     return {
         "status": status,
         "file": row.path if row else None,
         "sha256": row.sha256 if row else None,
         "size": row.size if row else None,
         "findings": findings,
+        **(known or Numbers()).as_json(),
     }
 
 

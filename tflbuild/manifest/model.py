@@ -212,6 +212,7 @@ class Optimization:
     rules: tuple[Mapping[str, str], ...] = field(default=(), hash=False)  # of ai-edge
     recipe_file: str | None = None
     calibrates: bool = False  # reads the calibration data
+    parity_limits: ParityLimits | None = None  # over the model's, for this file alone
 
     @property
     def parity(self) -> str:
@@ -277,6 +278,14 @@ class Target:
 
 
 @dataclass(frozen=True)
+class TopK:
+    """The k largest values of an output: so many of the source's are among the file's."""
+
+    k: int
+    min: float  # share, 0 to 1
+
+
+@dataclass(frozen=True)
 class ParityLimits:
     """Limits set by the manifest; None means the default table of DESIGN (by quantize)."""
 
@@ -284,6 +293,29 @@ class ParityLimits:
     cosine: float | None = None  # at least
     max_range_error: float | None = None  # fraction of the output's range, at most
     max_abs_error: float | None = None  # output units, at most
+    top_k: tuple[TopK, ...] = ()
+    outputs: tuple[tuple[str, ParityLimits], ...] = ()  # by output, over those of all
+
+
+@dataclass(frozen=True)
+class GoldenLimits:
+    """What an output of a golden test may differ by. A limit is one for every optimization
+    (name "") or one for each: pairs of an optimization's name and the limit."""
+
+    exact: bool = False
+    limits: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()  # by name of the number
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Recorded inputs and expected outputs of one signature."""
+
+    name: str
+    npz: str
+    signature: int = 0  # its place in `Model.signatures`
+    optimizations: tuple[str, ...] = ()  # those that it tests
+    limits: GoldenLimits = field(default_factory=GoldenLimits)
+    outputs: tuple[tuple[str, GoldenLimits], ...] = ()  # by output, over those of all
 
 
 @dataclass(frozen=True)
@@ -382,6 +414,7 @@ class Model:
     signatures: tuple[Shipped, ...] = (Shipped(),)  # in the manifest's order
     evaluate: Budgets = field(default_factory=Budgets)  # before conversion
     compat: Budgets = field(default_factory=Budgets)  # of each converted file
+    golden: tuple[Golden, ...] = ()  # sorted by name
     metadata: Metadata | None = None
     benchmark: Benchmark | None = None
     # Kinds of `interface.KINDS` that may differ from the last release.
@@ -393,6 +426,8 @@ class Model:
     # Where the manifest says it; not part of what it says, so not compared.
     position: Position = field(default=Position("", 0, 0), compare=False)
     positions: dict[str, Position] = field(default_factory=dict, compare=False, hash=False)
+    # Keys of limits that the model says itself: one of `defaults` may concern other models.
+    said: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def variables(self) -> tuple[str, ...]:

@@ -103,6 +103,8 @@ MEASURED = {
     "params": 10, "macs": {"total": 100}, "dynamic": {"io": [], "inner": False},
     "sizes": {"weights_bytes": 10, "input_bytes": 4, "output_bytes": 4},
     "memory": {"peak_bytes": 8, "arena_bytes": 16}, "traffic_bytes": 18,
+    "versions": {"min_runtime": {"tensorflow": "2.4.0", "litert": "1.0.0"}, "needs": [],
+                 "unknown": []},
     "loads": True, "problem": "", "micro": {"problems": [], "run": {
         "problem": None, "unmeasured": None, "outputs": [], "head_bytes": 8, "tail_bytes": 8,
     }},
@@ -133,13 +135,15 @@ def validate(request: Request) -> None:
     do = request.read_json("interface.json")["do"]
     suffer("validate", do, request)
     parity = {
-        "signature": "s", "output": "y", "kind": "float", "finite": True, "source_finite": True,
+        "signature": "s", "output": do.get("output", "y"), "kind": "float", "finite": True,
+        "source_finite": True,
         "constant": False, "equal": False, "sqnr": do.get("sqnr", 120), "cosine": 1.0,
         "max_abs_error": 0.0, "max_range_error": 0.0,
     }  # fmt: skip
     real = request.params["signatures"][0]["data"] != "random"
     signatures = [{"signature": "s", "representative": real}]
-    report = {"signatures": signatures, "parity": [parity], "metrics": [], "warnings": []}
+    report = {"signatures": signatures, "parity": [parity], "warnings": []}
+    report["metrics"] = do.get("metrics", [])
     tensors = [{"name": n, "shape": [1, 2], "dtype": "float32"} for n in do.get("names", ["y"])]
     own = {"name": "s", "main": True, "inputs": [], "outputs": tensors}
     report["interface"] = {"signatures": [own]}
