@@ -14,6 +14,7 @@ from tflbuild.errors import Position
 from tflbuild.manifest.model import MadeData, Model, Optimization
 from tflbuild.stages import (
     adopt,
+    baseline,
     benchmark,
     compat,
     convert,
@@ -39,6 +40,7 @@ STAGES = {
     "lower": lower,
     "reference": reference,
     "evaluate": evaluate,
+    "baseline": baseline,
     "convert": convert,
     "compat": compat,
     "validate": validate,
@@ -54,8 +56,8 @@ STAGES = {
     "quantize": quantize,  # the quantizer that works on the float file
 }
 ORDER = (
-    "fetch", "generate", "data", "lower", "reference", "evaluate", "convert", "compat", "validate",
-    "benchmark", "emit", "release", "runtime",
+    "fetch", "generate", "data", "lower", "reference", "evaluate", "baseline", "convert", "compat",
+    "validate", "benchmark", "emit", "release", "runtime",
 )  # fmt: skip
 
 TIMEOUT = 1800.0  # seconds, of a task that belongs to no model
