@@ -16,6 +16,7 @@ from tflbuild.stages import (
     adopt,
     compat,
     convert,
+    debug,
     emit,
     evaluate,
     fetch,
@@ -50,6 +51,7 @@ STAGES = {
     "measure": measure,
     "adopt": adopt,
     "quantize": quantize,  # the quantizer that works on the float file
+    "debug": debug,  # no task of a build: `validate --debug` runs it aside
 }
 ORDER = (
     "fetch", "generate", "data", "lower", "reference", "evaluate", "convert", "compat", "validate",

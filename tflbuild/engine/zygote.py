@@ -35,6 +35,8 @@ ZYGOTES: Mapping[str, tuple[str, ...]] = {
         "tflbuild.stages.adopt",
         "tflbuild.stages.compat",
         "tflbuild.stages.data",
+        "tflbuild.stages.debug",
+        "tflbuild.debugging.measuring",
         "tflbuild.stages.inspect",
         "tflbuild.stages.lower_file",
         "tflbuild.stages.measure",

@@ -72,8 +72,9 @@ def _signature(
     for told, layer in zip(found["layers"], comparison.layers, strict=True):
         at = layer.reference
         graph = quantized.graph if at is None else reference.graph
-        told["layer"] = shown_name(graph, layer.op if at is None else at)
         told["name"] = "" if at is None else keep_name(reference.model, reference.graph, at)
+        own = shown_name(graph, layer.op if at is None else at)
+        told["layer"] = own if told["name"] in ("", layer.op.name) else told["name"]
     return {
         "signature": name,
         "samples": {"used": samples.count, "of": every.count, "which": which},
