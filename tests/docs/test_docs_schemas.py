@@ -17,7 +17,7 @@ from tflbuild.engine.events import BuildStarted, Event, Note, TaskStarted
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REPORTS = (
-    "compat", "evaluate", "events", "index", "inspect", "ops", "plan", "summary", "validate",
+    "compat", "debug", "evaluate", "events", "index", "inspect", "ops", "plan", "summary", "validate",
 )  # fmt: skip
 MANIFEST = """
 version: 1

@@ -67,6 +67,23 @@ def readers(graph: Subgraph, tensor: int) -> list[int]:
     return sorted(found)
 
 
+def writers(graph: Subgraph, op: Op) -> list[int]:
+    """The layers that write what an operator reads, seen through casts."""
+    makers = {out: other for other in graph.ops for out in other.outputs}
+    found, todo, seen = set[int](), list(op.inputs), set[int]()
+    while todo:
+        index = todo.pop()
+        maker = makers.get(index)
+        if maker is None or index in seen:
+            continue
+        seen.add(index)
+        if maker.name in CASTS:
+            todo += maker.inputs
+        else:
+            found.add(maker.index)
+    return sorted(found)
+
+
 def match(quantized: Subgraph, reference: Subgraph) -> Matching:
     """The operators of two subgraphs of one signature, whose inputs and outputs have one order."""
     tensors: dict[int, int] = {}

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tflbuild.debugging.matching import CASTS, Matching, layers, readers
+from tflbuild.debugging.matching import CASTS, Matching, layers, readers, writers
 from tflbuild.debugging.sums import EXACT, MEASURED, UNKNOWN, Grid, Noise, Spread
 from tflbuild.errors import TaskError, TflbuildError, one_line
 from tflbuild.tflite.one_op import inputs_of, one_op, outputs_of
@@ -176,6 +176,7 @@ class Layer:
     kernel: Noise = field(default_factory=Noise)
     range: Noise = field(default_factory=Noise)
     entering: Noise = field(default_factory=Noise)
+    rounded: Noise = field(default_factory=Noise)
     accumulated: Noise = field(default_factory=Noise)
     spread: Spread = field(default_factory=Spread)
 
@@ -204,6 +205,9 @@ class Comparison:
             for name, index in quantized.inputs.items()
         }
         self.leaving = {name: Noise() for name in quantized.outputs}
+        self._leaving = set(graph.outputs)  # and what a cast makes an output of
+        self._leaving |= {o.inputs[0] for o in graph.ops
+                          if o.name in CASTS and o.outputs[0] in self._leaving}  # fmt: skip
 
     def _entrance(self, index: int) -> Tensor:
         """The quantized tensor of an input: itself, or what a QUANTIZE makes of it."""
@@ -295,6 +299,9 @@ class Comparison:
             if want.dtype.kind == "f":
                 position = beside.outputs.index(at)
                 tensor = graph.tensors[alone.outputs[position]]
+                exact = self.reference.real(at)
+                if exact is not None and exact.shape == want.shape and layer.entering.seen:
+                    layer.rounded.add(exact, want)
                 # Beyond its range it can hold nothing: that is the range's own error.
                 grid = Grid.of(tensor)
                 if grid is not None:
@@ -341,10 +348,13 @@ class Comparison:
             "kernel_sqnr": layer.kernel.sqnr,
             "range_sqnr": layer.range.sqnr,
             "entering_sqnr": layer.entering.sqnr,
+            "rounded_sqnr": layer.rounded.sqnr,
+            "writers": writers(graph, op),
             "accumulated": layer.accumulated.told,
             "accumulated_sqnr": layer.accumulated.sqnr,
             **layer.spread.told(grid),
             "passes_range": self._shared(op),
+            "writes_output": any(i in self._leaving for i in op.outputs),
             "readers": sorted({r for i in op.outputs if i >= 0 for r in readers(graph, i)}),
             "why": layer.why,
         }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tflbuild.tflite.read import Op, Subgraph, TfliteModel
 
+_MADE = "arith."  # names that the converter gives to what has none
 _TRACED = re.compile(r"_\d+(?=/|$)")
 
 
@@ -52,10 +53,10 @@ def _candidates(graph: Subgraph, op: Op) -> Iterator[str]:
     seen = {own}
     for name in listed:
         for form in (_TRACED.sub("", name), name):
-            if form and form not in seen and form.isprintable():
+            if form and form not in seen and form.isprintable() and not form.startswith(_MADE):
                 seen.add(form)
                 yield form
-    yield from (name for name in (own, op.name) if name and name.isprintable())
+    yield from (n for n in (own, op.name) if n.isprintable() and n and not n.startswith(_MADE))
 
 
 def _paths(node: str) -> set[str]:
@@ -69,4 +70,4 @@ def shown_name(graph: Subgraph, op: Op) -> str:
     from tflbuild.tflite.effect import output_name
 
     name = output_name(graph, op).split(";")[0]
-    return name or op.name
+    return op.name if name.startswith(_MADE) or not name else name

@@ -25,6 +25,7 @@ from tflbuild.optimizations.base import AI_EDGE
 Place = tuple[int, int]  # subgraph, operator of the quantized file
 
 TRIES = 16
+ALMOST_ALL = 6  # lists of all operators but one that are tried where shorter ones do not pass
 # Moved as they are: a file that has these alone in integers counts as not quantized
 # (`tflite/checks.py`).
 MOVES = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "IDENTITY"})
@@ -40,6 +41,19 @@ def refusal(optimization: Optimization) -> str:
     if optimization.settings.get("float_ops") == "forbid":
         return "float_ops: forbid takes no keep_float beside it"
     return ""
+
+
+def open_to(
+    signatures: Sequence[Mapping[str, Any]], optimization: Optimization
+) -> list[dict[str, Any]]:
+    """The layers as they may be kept float: ai-edge-quantizer gives an integer output to integer
+    operators alone."""
+    integer = optimization.quantizer == AI_EDGE and optimization.io != "float32"
+
+    def named(layer: Mapping[str, Any]) -> dict[str, Any]:
+        return {**layer, "name": "" if integer and layer["writes_output"] else layer["name"]}
+
+    return [{**told, "layers": [named(x) for x in told["layers"]]} for told in signatures]
 
 
 @dataclass(frozen=True)
@@ -84,6 +98,9 @@ def groups(signatures: Sequence[Mapping[str, Any]]) -> list[Group]:
                 continue
             chain = _reach(layers, [place]) if layer["cause"] == "range" else [place]
             add(_number(layer), chain)
+        for place, layer in layers.items():
+            if layer["quantized"] and layer["rounded_sqnr"] is not None:
+                add(layer["rounded_sqnr"], [place, *_sources(layers, place)])
         for entry in told["inputs"]:
             if entry["sqnr"] is None or not layers:
                 continue
@@ -94,6 +111,21 @@ def groups(signatures: Sequence[Mapping[str, Any]]) -> list[Group]:
         (Group(sqnr, places) for places, sqnr in found.items()),
         key=lambda group: (group.sqnr, sorted(group.places)),
     )
+
+
+def _sources(layers: Mapping[Place, Mapping[str, Any]], place: Place) -> list[Place]:
+    """All that shares the ranges which an operator reads: who made them, who carries them on, and
+    who else reads them."""
+    found: dict[Place, None] = {}
+    todo = [(place[0], index) for index in layers[place]["writers"]]
+    while todo:
+        here = todo.pop()
+        if here in found or here not in layers:
+            continue
+        found[here] = None
+        if layers[here]["passes_range"] or not layers[here]["quantized"]:
+            todo += [(here[0], index) for index in layers[here]["writers"]]
+    return [other for here in list(found) for other in _reach(layers, [here])]
 
 
 def _reach(layers: Mapping[Place, Mapping[str, Any]], first: list[Place]) -> list[Place]:
@@ -114,22 +146,31 @@ def _carried(layers: Mapping[Place, Mapping[str, Any]], place: Place) -> list[Pl
         if here in seen or here not in layers:
             continue
         seen[here] = None
-        if layers[here]["passes_range"]:
+        if layers[here]["passes_range"] or not layers[here]["quantized"]:
             todo += [(here[0], index) for index in layers[here]["readers"]]
     return list(seen)
 
 
-def harmless_first(signatures: Sequence[Mapping[str, Any]]) -> list[Place]:
-    """The operators that lose least where they alone stay quantized: ends and own error."""
+def harmless_first(signature: Mapping[str, Any]) -> list[Place]:
+    """The operators of a signature that lose least where they alone stay quantized: by what they
+    read, what they write, and by themselves."""
     scores: list[tuple[float, Place]] = []
-    for told in signatures:
-        for layer in told["layers"]:
-            if layer["quantized"] and layer["name"] and layer["op"] not in MOVES:
-                ends = [layer[k] for k in ("entering_sqnr", "range_sqnr", "kernel_sqnr")]
-                known = [float(n) for n in ends if n is not None]
-                score = min(known, default=-1e3 if layer["own"] == UNKNOWN else 1e3)
-                scores.append((-score, (layer["subgraph"], layer["index"])))
+    for layer in signature["layers"]:
+        if layer["quantized"] and layer["name"] and layer["op"] not in MOVES:
+            numbers = [layer[k] for k in ("rounded_sqnr", "range_sqnr", "kernel_sqnr")]
+            known = [float(n) for n in numbers if n is not None]
+            score = min(known, default=-1e3 if layer["own"] == UNKNOWN else 1e3)
+            scores.append((-score, (layer["subgraph"], layer["index"])))
     return [place for _, place in sorted(scores)]
+
+
+def spared(places: frozenset[Place], harmless: Sequence[Sequence[Place]]) -> frozenset[Place]:
+    """Without the most harmless operator of each signature of which nothing else would be left
+    to quantize: such a file is refused."""
+    for own in harmless:
+        if own and places.issuperset(own):
+            places -= {own[0]}
+    return places
 
 
 @dataclass(frozen=True)
@@ -184,37 +225,39 @@ def search(
     """Look for the smallest list that passes."""
     run = Search(attempt, tries, time.monotonic() + seconds)
     ranked = groups(signatures)
-    harmless = harmless_first(signatures)
-    every = frozenset(
-        (x["subgraph"], x["index"]) for told in signatures for x in told["layers"]
-        if x["quantized"] and x["name"]
-    )  # fmt: skip
+    harmless = [harmless_first(told) for told in signatures]
     unions = list(_unions(ranked))
     tops = sorted({min(2**power, len(unions)) for power in range(len(unions).bit_length() + 1)})
     failed, passed = 0, 0
     for top in tops if unions else ():
-        if _whole(unions[top - 1], every, harmless):
-            break
-        if run.ask(unions[top - 1]):
+        if run.ask(spared(unions[top - 1], harmless)):
             passed = top
             break
         failed = top
     while passed and passed - failed > 1 and not run.spent:
         middle = (passed + failed) // 2
-        if run.ask(unions[middle - 1]):
+        if run.ask(spared(unions[middle - 1], harmless)):
             passed = middle
         else:
             failed = middle
     if not passed:
-        # Something has to stay quantized: whatever harms least.
-        next((x for x in harmless if run.ask(every - {x})), None)
+        next((places for places in _almost_all(signatures, harmless) if run.ask(places)), None)
     _shrink(run, [x for group in ranked for x in sorted(group.places)])
     return run
 
 
-def _whole(places: frozenset[Place], every: frozenset[Place], harmless: Sequence[Place]) -> bool:
-    """Nothing that counts would be left to quantize."""
-    return not (every - places) & set(harmless)
+def _almost_all(
+    signatures: Sequence[Mapping[str, Any]], harmless: Sequence[Sequence[Place]]
+) -> Iterator[frozenset[Place]]:
+    """All operators but one of each signature, since something has to stay quantized: whatever
+    harms least."""
+    every = frozenset(
+        (x["subgraph"], x["index"]) for told in signatures for x in told["layers"]
+        if x["quantized"] and x["name"]
+    )  # fmt: skip
+    longest = max(map(len, harmless), default=0)
+    for number in range(min(ALMOST_ALL, longest)):
+        yield every - {own[min(number, len(own) - 1)] for own in harmless if own}
 
 
 def _unions(ranked: Sequence[Group]) -> Iterator[frozenset[Place]]:

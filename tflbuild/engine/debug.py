@@ -41,7 +41,8 @@ from tflbuild.verdict import Verdict
 
 SAMPLES = 64
 CALIBRATION = 100  # test samples that are calibrated on, to see whether calibration is at fault
-NEAR = 3.0  # dB: quantization is to blame where it alone comes this near to the whole error
+FAR = 10.0  # dB that quantization alone, on other samples, may be better than the whole error
+QUANTIZATION, CONVERSION = "quantization", "float conversion"
 
 
 @dataclass(frozen=True)
@@ -333,7 +334,7 @@ class _Inquiry:
         self.count += 1
         lowest = min((_sqnr(p) for p in told["parity"]), default=-1e9)
         said = "passes" if told["passed"] else "does not pass"
-        number = "" if lowest <= -1e9 else f"{lowest:.1f} dB, "
+        number = "not converted, " if lowest <= -1e9 else f"{lowest:.1f} dB, "
         what = f"try {self.count} of {self.aim.pair}: {len(places)} operators float"
         self.listen(Note(f"{what}: {number}{said}"))
         return Try(places, told["passed"], lowest, told)
@@ -354,8 +355,9 @@ class _Inquiry:
         own, seconds = self.aim.optimization, self.aim.model.timeout
 
         def run(more: Mapping[str, Any]) -> Search:
+            able = proposing.open_to(signatures, _with(own, more))
             return proposing.search(
-                signatures, lambda places: self._attempt(names, more, places),
+                able, lambda places: self._attempt(names, more, places),
                 self.options.tries, seconds,
             )  # fmt: skip
 
@@ -399,7 +401,7 @@ class _Inquiry:
             "file": self.sha256,
             "float_file": outputs_of(self.decider, f"evaluate:{aim.model.name}")["float.tflite"][0],
             "gate": aim.verdict.as_json(),
-            "blame": _blame(before["parity"], signatures),
+            "blame": _blame(before["parity"], signatures, self.result.measured[aim.step.name]),
             "unrunnable": found["unrunnable"],
             "signatures": signatures,
             "calibration": {
@@ -483,19 +485,32 @@ def _sqnr(parity: Mapping[str, Any]) -> float:
     return float(number)
 
 
-def _blame(parity: Sequence[Mapping[str, Any]], signatures: Sequence[Mapping[str, Any]]) -> str:
-    """Whether the worst output loses what it loses by quantization, or was lost before: its SQNR
-    between float and quantized file, beside that between source and quantized file."""
-    own = {(told["signature"], o["name"]): o for told in signatures for o in told["outputs"]}
+def _blame(
+    parity: Sequence[Mapping[str, Any]],
+    signatures: Sequence[Mapping[str, Any]],
+    measured: Mapping[str, Any],
+) -> str:
+    """Whether the worst output loses what it loses by quantization, or before. Where validate told
+    both apart, by its numbers; else by the SQNR between float and quantized file, which a few
+    samples give here, beside that between source and quantized file."""
     worst = min(
-        (p for p in parity if (p["signature"], p["output"]) in own and p["sqnr"] is not None),
-        key=_sqnr, default=None,
+        (p for p in parity if p["sqnr"] is not None), key=_sqnr, default=None
     )  # fmt: skip
     if worst is None:
         return ""
-    alone = own[worst["signature"], worst["output"]]["sqnr"]
-    by = alone is not None and alone <= worst["sqnr"] + NEAR
-    return "quantization" if by else "float conversion"
+    for entry in measured.get("parity", ()):
+        parts = [entry.get("float"), entry.get("quantization")]
+        same = (entry["signature"], entry["output"]) == (worst["signature"], worst["output"])
+        if same and all(isinstance(part, dict) for part in parts):
+            before, after = (_sqnr({"equal": True, **part}) for part in parts)
+            return QUANTIZATION if after <= before else CONVERSION
+    for told in signatures:
+        for output in told["outputs"]:
+            if (told["signature"], output["name"]) == (worst["signature"], worst["output"]):
+                alone = output["sqnr"]
+                near = alone is not None and alone <= worst["sqnr"] + FAR
+                return QUANTIZATION if near else CONVERSION
+    return ""
 
 
 def _debug_step(aim: _Aim, samples: int, root: Path) -> Step:

@@ -32,7 +32,7 @@ def show(report: Mapping[str, Any], path: str, *, json: bool, full: bool = False
         say(f"signature {printable(told['signature'])}, {what}" if several else what)
         layers = told["layers"] if full else told["layers"][:SHOWN]
         if layers:
-            show_grid(table(layers))
+            show_grid(table(layers, told["inputs"]))
         if len(told["layers"]) > len(layers):
             say(f"and {len(told['layers']) - len(layers)} layers that lose less (-v)")
         for note in told["notes"]:
@@ -42,25 +42,35 @@ def show(report: Mapping[str, Any], path: str, *, json: bool, full: bool = False
     say(f"all of it: {path}")
 
 
-def table(layers: Sequence[Mapping[str, Any]]) -> Grid:
-    """Layers, worst first."""
+def table(layers: Sequence[Mapping[str, Any]], inputs: Sequence[Mapping[str, Any]] = ()) -> Grid:
+    """Quantized inputs, then layers, worst first."""
     grid = Grid(
         Column("layer", folds=40), Column("op"), Column("own SQNR", right=True),
         Column("accumulated", right=True), Column("saturated", right=True),
         Column("range used", right=True, leaves=1), Column("why", leaves=2),
     )  # fmt: skip
+    for entry in inputs:
+        if entry["file_range"] is not None:
+            own = number(entry["error"], entry["sqnr"])
+            grid.add(printable(entry["name"]), "(input)", own, own, *_shares(entry), "")
     for layer in layers:
-        saturated, used = layer["saturated"], layer["range_used"]
         grid.add(
             printable(layer["layer"] or layer["tensor"]),
             printable(layer["op"]),
             number(layer["own"], layer["own_sqnr"]) if layer["quantized"] else "float",
             number(layer["accumulated"], layer["accumulated_sqnr"]),
-            "" if saturated is None else f"{saturated:.1%}",
-            "" if used is None else f"{used:.1%}",
+            *_shares(layer),
             {"range": "its range", "kernel": "weights, kernel"}.get(layer["cause"], ""),
         )
     return grid
+
+
+def _shares(told: Mapping[str, Any]) -> tuple[str, str]:
+    saturated, used = told["saturated"], told["range_used"]
+    return (
+        "" if saturated is None else f"{saturated:.1%}",
+        "" if used is None else f"{used:.1%}",
+    )
 
 
 def number(told: str, sqnr: float | None) -> str:
@@ -80,7 +90,7 @@ def head(report: Mapping[str, Any]) -> list[str]:
     worst = worst_layer(report)
     if report["blame"] and not report["gate"]["passed"]:
         by = {
-            "quantization": "quantization is to blame: the float file is as good as the source",
+            "quantization": "quantization is to blame, not the conversion to float",
             "float conversion": "the conversion to float is to blame, before quantization",
         }[report["blame"]]
         where = "" if worst is None else f"; the worst layer is {worst}"
