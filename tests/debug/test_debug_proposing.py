@@ -107,6 +107,21 @@ def test_something_stays_quantized_in_each_signature() -> None:
     assert all(chosen != places(0, 1) and (0, 0) not in chosen for chosen in run.made)
 
 
+def test_who_carries_a_range_on_goes_with_its_maker() -> None:
+    found = signature(
+        layer(0, 9.0), layer(1, None, passes_range=True), layer(2, None, passes_range=True),
+        layer(3, 9.0),
+    )  # fmt: skip
+    assert proposing.settled(places(1, 2, 3), [found]) == places(3)
+    assert proposing.settled(places(0, 1, 2), [found]) == places(0, 1, 2)
+    first = signature(layer(0, None, passes_range=True, writers=[]), layer(1, 9.0))
+    assert proposing.settled(places(0), [first]) == places(0)
+    run = asked([found], lambda chosen: chosen >= places(3))
+    assert all(run.settle(chosen) == chosen for chosen in run.made)
+    assert run.best is not None
+    assert run.best.places == places(3)
+
+
 def test_what_has_no_name_of_its_own_is_not_proposed() -> None:
     found = signature(layer(0, 1.0, name="", cause="kernel"), layer(1, 2.0), layer(2, 3.0))
     assert all((0, 0) not in group.places for group in proposing.groups([found]))

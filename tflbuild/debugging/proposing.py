@@ -173,6 +173,26 @@ def spared(places: frozenset[Place], harmless: Sequence[Sequence[Place]]) -> fro
     return places
 
 
+def settled(places: frozenset[Place], signatures: Sequence[Mapping[str, Any]]) -> frozenset[Place]:
+    """Without the operators that only carry the range of a quantized one on: TensorFlow's quantizer
+    quantizes them all the same, and that is refused. They lose nothing themselves."""
+    layers = {(x["subgraph"], x["index"]): x for told in signatures for x in told["layers"]}
+
+    def floats(place: Place) -> bool:
+        return place in kept or place not in layers or not layers[place]["quantized"]
+
+    kept = places
+    while True:
+        carried = {
+            place for place in kept
+            if layers[place]["passes_range"] and layers[place]["writers"]
+            and not all(floats((place[0], index)) for index in layers[place]["writers"])
+        }  # fmt: skip
+        if not carried:
+            return kept
+        kept -= carried
+
+
 @dataclass(frozen=True)
 class Try:
     """One list, converted and judged."""
@@ -193,6 +213,7 @@ class Search:
     attempt: Attempt
     tries: int
     deadline: float  # of time.monotonic
+    settle: Callable[[frozenset[Place]], frozenset[Place]] = frozenset  # what a list comes to
     made: dict[frozenset[Place], Try] = field(default_factory=dict)
 
     @property
@@ -201,6 +222,7 @@ class Search:
 
     def ask(self, places: frozenset[Place]) -> bool:
         """Whether it passes; False too when nothing more may be tried."""
+        places = self.settle(places)
         if places not in self.made:
             if self.spent or not places:
                 return False
@@ -223,7 +245,7 @@ def search(
     seconds: float = 1800.0,
 ) -> Search:
     """Look for the smallest list that passes."""
-    run = Search(attempt, tries, time.monotonic() + seconds)
+    run = Search(attempt, tries, time.monotonic() + seconds, lambda p: settled(p, signatures))
     ranked = groups(signatures)
     harmless = [harmless_first(told) for told in signatures]
     unions = list(_unions(ranked))
@@ -277,8 +299,8 @@ def _shrink(run: Search, ranked: Sequence[Place]) -> None:
     kept = best.places
     order = {place: number for number, place in reversed(list(enumerate(ranked)))}
     for place in sorted(kept, key=lambda p: -order.get(p, len(ranked))):
-        if len(kept) > 1 and run.ask(kept - {place}):
-            kept = kept - {place}
+        if len(kept) > 1 and place in kept and run.ask(kept - {place}):
+            kept = run.settle(kept - {place})
 
 
 def yaml_lines(optimization: str, settings: Mapping[str, Any]) -> list[str]:
