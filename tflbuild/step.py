@@ -18,6 +18,7 @@ from tflbuild.stages import (
     benchmark,
     compat,
     convert,
+    debug,
     emit,
     evaluate,
     fetch,
@@ -54,6 +55,7 @@ STAGES = {
     "measure": measure,
     "adopt": adopt,
     "quantize": quantize,  # the quantizer that works on the float file
+    "debug": debug,  # no task of a build: `validate --debug` runs it aside
 }
 ORDER = (
     "fetch", "generate", "data", "lower", "reference", "evaluate", "baseline", "convert", "compat",
