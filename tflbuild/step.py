@@ -14,6 +14,7 @@ from tflbuild.errors import Position
 from tflbuild.manifest.model import MadeData, Model, Optimization
 from tflbuild.stages import (
     adopt,
+    baseline,
     compat,
     convert,
     emit,
@@ -38,6 +39,7 @@ STAGES = {
     "lower": lower,
     "reference": reference,
     "evaluate": evaluate,
+    "baseline": baseline,
     "convert": convert,
     "compat": compat,
     "validate": validate,
@@ -52,8 +54,8 @@ STAGES = {
     "quantize": quantize,  # the quantizer that works on the float file
 }
 ORDER = (
-    "fetch", "generate", "data", "lower", "reference", "evaluate", "convert", "compat", "validate",
-    "emit", "release", "runtime",
+    "fetch", "generate", "data", "lower", "reference", "evaluate", "baseline", "convert", "compat",
+    "validate", "emit", "release", "runtime",
 )  # fmt: skip
 
 TIMEOUT = 1800.0  # seconds, of a task that belongs to no model
