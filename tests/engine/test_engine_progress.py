@@ -48,9 +48,7 @@ def test_what_a_child_is_told(tmp_path: Path, work: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", sorted(STAGES))
-def test_another_key_of_the_task_ends_what_was_left(
-    tmp_path: Path, work: Path, stage: str
-) -> None:
+def test_another_key_of_the_task_ends_what_was_left(tmp_path: Path, work: Path, stage: str) -> None:
     mine, old = left_by_a_kill(tmp_path, "new", "t"), left_by_a_kill(tmp_path, "old", "t")
     other = left_by_a_kill(tmp_path, "other", "another task")
     progress = Progress(tmp_path, work, 1)
