@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tflbuild.engine.build import PRIVATE, Options
-from tflbuild.engine.build import build as _build
 from tflbuild.engine.events import BuildDone, Event, GateDone, TaskDone
 from tflbuild.engine.state import Released, State
 from tflbuild.manifest.model import Workspace
+from tflbuild.reporting.files import Wanted, build_reported
 from tflbuild.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class BuildResult:
     done: BuildDone
     tasks: tuple[TaskDone, ...]  # those that were not up to date, in the order of their end
     gates: Mapping[str, Verdict]  # of tasks whose gate failed or warned
+    verdicts: Mapping[str, Verdict]  # of all that were judged: none where nothing was to do
     released: Mapping[str, ReleasedFile]  # by artifact
 
     @property
@@ -73,6 +74,8 @@ def build(
     force: bool = False,
     listen: Callable[[Event], None] | None = None,
     pool: ZygotePool | None = None,
+    junit: str | os.PathLike[str] | None = None,
+    summary: str | os.PathLike[str] | None = None,
 ) -> BuildResult:
     """Build a workspace as the command line does.
 
@@ -85,6 +88,9 @@ def build(
         force: run the selected tasks though they are up to date.
         listen: called with each event as it happens.
         pool: workers to use and keep, for callers that build again and again.
+        junit: a file for the gates as JUnit XML. With it or `summary` every selected gate is
+            judged again, though nothing changed.
+        summary: a file for a summary in Markdown, against the last release.
 
     Raises UsageError or ManifestErrors before anything is done (with `keep_going`, ManifestErrors
     about files of some models after the others were built). Failed tasks and gates are in the
@@ -103,10 +109,11 @@ def build(
 
     wanted = (selectors,) if isinstance(selectors, str) else tuple(selectors)
     manifest = _manifest(path)
-    outcome = _build(
+    outcome = build_reported(
         manifest,
         Options(wanted, until, jobs, keep_going, force, Path.cwd(), pool),
         hear,
+        Wanted(*(None if each is None else Path(each) for each in (junit, summary))),
     )
     if outcome.wrong is not None:
         raise outcome.wrong
@@ -117,6 +124,7 @@ def build(
         outcome.done,
         tuple(tasks),
         gates,
+        dict(outcome.result.verdicts) if outcome.result is not None else {},
         {
             name: ReleasedFile(name, root / row.path, row.sha256, row.size)
             for name, row in sorted(rows.items())

@@ -48,13 +48,13 @@ class Settings:
 
 
 # One module for each verb; nothing of a verb is imported before it is used.
-COMMANDS = ("build", "plan", "check", "evaluate", "validate", "inspect", "why", "log", "clean",
-            "graph", "schema")  # fmt: skip
+COMMANDS = ("build", "plan", "check", "evaluate", "validate", "inspect", "diff", "lock", "why",
+            "log", "clean", "graph", "schema")  # fmt: skip
 # What DESIGN plans and this version does not have.
-PLANNED = ("diff", "verify", "lock", "reproduce", "bundle", "report", "watch", "init",
+PLANNED = ("verify", "reproduce", "bundle", "report", "watch", "init",
            "cache", "completion")  # fmt: skip
-PLANNED_OPTIONS = ("--locked", "--no-cache", "--executor", "--affected-since", "--shard", "--junit",
-                   "--summary", "--release", "--profile")  # fmt: skip
+PLANNED_OPTIONS = ("--locked", "--no-cache", "--executor", "--affected-since", "--shard",
+                   "--release", "--profile")  # fmt: skip
 COMMON = (
     click.Option(["-C", "directory"], metavar="DIR", help="Change to DIR first."),
     click.Option(["-f", "manifest"], metavar="FILE", help="The root manifest."),

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tflbuild import budgets, metric_gate
+from tflbuild import budgets, golden_gate, interface_gate, metric_gate, parity_gate
 from tflbuild.found import Findings
+from tflbuild.lockfile import Locked
 from tflbuild.manifest.model import Model, Optimization, Target
-from tflbuild.parity_gate import Parity, recipe_row
 from tflbuild.targets import RUNTIMES, micro
 from tflbuild.targets.narrow import lasting, met, narrowed
 from tflbuild.verdict import Verdict
@@ -34,8 +34,9 @@ def evaluate_gate(
     by_target = {}
     for target in targets:
         own = Findings()
-        own.found.extend(RUNTIMES[target.runtime].judge_evaluation(measured, target))
-        own.found.extend(lasting(measured, target))
+        runtime = RUNTIMES[target.runtime]
+        own.extend(runtime.judge_evaluation(measured, target), "ops", f"{runtime.NAME} takes them")
+        own.extend(lasting(measured, target))
         # What no optimization changes is judged before the hours that conversion may take.
         limits = budgets.before_conversion(target.budgets)
         own.budgets(limits, numbers, f"target {target.name}", hints, opened)
@@ -57,18 +58,21 @@ def compat_gate(
     """The file against one target, together with that target's verdict before conversion; without
     a model, any file."""
     found = Findings()
-    found.found.extend(RUNTIMES[target.runtime].judge_file(measured, target))
-    found.found.extend(narrowed(measured, target))
-    found.met.extend(met(measured, target))
+    runtime = RUNTIMES[target.runtime]
+    found.extend(runtime.judge_file(measured, target), "ops", f"{runtime.NAME} runs them")
+    found.extend(narrowed(measured, target))
+    for check, text in met(measured, target):
+        found.met.append(text)
+        found.check(check, text)
     if optimization is not None and target.runtime == micro.NAME:
-        found.found.extend(micro.judge_floats(measured, optimization))
+        found.extend(micro.judge_floats(measured, optimization))
     numbers, hints = budgets.of_file(measured), budgets.hints_of_file(measured)
     opened = budgets.open_inputs(measured)
     found.budgets(target.budgets, numbers, f"target {target.name}", hints, opened)
     if model is not None:
         found.budgets(model.compat, numbers, "compat", hints, opened)
     if evaluation is not None:
-        found.found.extend(evaluation.failures)
+        found.extend(evaluation.failures)
     return found.verdict()
 
 
@@ -79,33 +83,29 @@ def validate_gate(
     warnings: Sequence[str] = (),
     recipe: Sequence[Mapping[str, Any]] = (),
     targets: Sequence[Target] = (),
+    last: Mapping[str, Locked] | None = None,
+    origin: parity_gate.Origin = parity_gate.nowhere,
 ) -> Verdict:
-    """Parity with the source and the metrics; `warnings` of the stages are passed on. `recipe`:
-    the entries that a conversion by ai-edge-quantizer used. `targets`: those that share the file,
-    which say what is to be done with one that nothing here could run."""
+    """Parity with the source, golden tests, the metrics and the interface; `warnings` of the
+    stages are passed on. `recipe`: the entries that a conversion by ai-edge-quantizer used.
+    `targets`: those that share the file, which say what is to be done with one that nothing here
+    could run. `last`: what was released of it last, by target. `origin` names samples."""
     found = Findings()
     if why := measured.get("unvalidated", ""):
         _unvalidated(found, why, targets)
-    row = optimization.parity
-    if row == "recipe":
-        row = recipe_row(recipe)
+    row = parity_gate.row_of(optimization, recipe)
+    parity_gate.judge(found, measured, model, optimization, row, origin)
+    golden_gate.judge(found, measured, model, optimization)
     several = len(measured["signatures"]) > 1
     for shipped, signature in zip(model.signatures, measured["signatures"], strict=True):
         name = signature["signature"]
         where = f" of signature {name!r}" if several else ""
-        for numbers in measured["parity"]:
-            if numbers["signature"] == name:
-                judge = Parity(
-                    found, shipped.parity, optimization.quantize, row, signature["representative"]
-                )
-                judge(numbers, f"output {numbers['output']!r}{where}")
-        values = {m["name"]: m for m in measured["metrics"] if m["signature"] == name}
-        for limits in () if why else shipped.metrics:
-            metric_gate.judge(found, limits, values[limits.name], where)
+        own = [m for m in measured["metrics"] if m["signature"] == name]
+        for metric in () if why else shipped.metrics:
+            metric_gate.judge(found, metric, own, where, name if several else "", last or {})
+    interface_gate.judge(found, measured.get("interface"), model, last or {})
     for warning in dict.fromkeys(warnings):
         found.warn("data" if warning.endswith("not representative") else "stage", warning)
-    if not all(signature["representative"] for signature in measured["signatures"]):
-        found.warn("data", "measured on random data, which is not representative")
     return found.verdict()
 
 

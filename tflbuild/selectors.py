@@ -21,7 +21,8 @@ from tflbuild.errors import ManifestError, ManifestErrors, UsageError
 from tflbuild.graph import Graph, artifacts_of, environments, model_steps
 from tflbuild.making import generate_files
 from tflbuild.manifest.model import FileData, Model, RandomData, Workspace
-from tflbuild.model_data import data_kind, parity_data
+from tflbuild.metrics.inputs import metric_inputs
+from tflbuild.model_data import data_kind, label_refs, parity_data
 from tflbuild.step import ORDER
 from tflbuild.usercode import code_inputs
 
@@ -77,14 +78,16 @@ def final_tasks(
         for a in artifacts_of(model)
         if fnmatchcase(a.optimization, optimization) and fnmatchcase(a.target, target)
     ]
+    whole = optimization == target == "*" and model.benchmark is not None
+    measured = [f"benchmark:{model.name}"] if whole else []
     if until == "release":
-        return [f"release:{artifact}" for artifact in wanted]
+        return [f"release:{artifact}" for artifact in wanted] + measured
     names = {artifact.optimization for artifact in wanted}
     try:
         steps = model_steps(workspace, model)
     except (ManifestError, ManifestErrors):  # told of where the graph is built
-        return [f"validate:{model.name}:{name}" for name in sorted(names)]
-    return [
+        return [f"validate:{model.name}:{name}" for name in sorted(names)] + measured
+    return measured + [
         step.name
         for step in steps
         if step.stage == "validate" and step.optimization and step.optimization.name in names
@@ -176,15 +179,16 @@ def _reads(root: Path, model: Model) -> list[str]:
     if model.source.generate is not None:
         paths += generate_files(root, model.source.generate)[0]
     paths += code_inputs(root, model).files.values()
+    paths += metric_inputs(root, model).files.values()
     declared = [d for s in model.signatures for d in (s.calibration, parity_data(s))]
     for data in declared:
         if isinstance(data, FileData):
             paths += [data.npz] if data.npz else []
             paths += [path for _, path in data.npy]
-            paths += [data.labels.path] if data.labels else []
+            paths += [ref.path for _, ref in label_refs(data)]
         elif data is not None and not isinstance(data, RandomData):
             paths += KINDS[data_kind(data)].paths(root, model, data)
-    return paths
+    return paths + [test.npz for test in model.golden]
 
 
 def _related(path: str, other: str) -> bool:

@@ -21,14 +21,47 @@ class Finding:
     level: str  # FAIL or WARN
     check: str  # "parity.sqnr", "size", "ops", "metrics.accuracy.min"
     message: str
+    of: str = ""  # which of several: the output, `SIGNATURE/output`, the golden; "": there is one
 
     def __post_init__(self) -> None:
         # Names in it may come from a stranger's file, and end on a terminal or in a log.
-        if not self.message.isprintable():
-            object.__setattr__(self, "message", printable(self.message))
+        _show(self, "message", "of")
 
     def as_json(self) -> dict[str, str]:
-        return {"level": self.level, "check": self.check, "message": self.message}
+        said = {"level": self.level, "check": self.check, "message": self.message}
+        return {**said, "of": self.of} if self.of else said
+
+
+def _show(value: object, *fields: str) -> None:
+    """Make fields of a frozen value printable."""
+    for name in fields:
+        if not (text := getattr(value, name)).isprintable():
+            object.__setattr__(value, name, printable(text))
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that a gate was asked to judge: a line of a CI's report.
+
+    `check` and `of` are those of the finding that says it failed, so that the line keeps its name
+    from build to build.
+    """
+
+    check: str
+    passed: bool | None  # None: skipped, and `text` says why
+    text: str  # the number and the limit
+    of: str = ""
+
+    def __post_init__(self) -> None:
+        _show(self, "text", "of")
+
+    @property
+    def name(self) -> str:
+        """What the line is called: "parity.sqnr of probabilities"."""
+        return f"{self.check} of {self.of}" if self.of else self.check
+
+    def as_json(self) -> dict[str, Any]:
+        return {"check": self.check, "of": self.of, "passed": self.passed, "text": self.text}
 
 
 @dataclass(frozen=True)
@@ -76,10 +109,23 @@ def size(value: int) -> str:
 
 
 @dataclass(frozen=True)
+class Table:
+    """What findings of one check are about, side by side, for people; no report holds it."""
+
+    check: str  # of the findings that it belongs to
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    failed: bool
+
+
+@dataclass(frozen=True)
 class Verdict:
     findings: tuple[Finding, ...] = ()
     margins: tuple[Margin, ...] = ()
     met: tuple[str, ...] = ()  # what else was asked for and holds, in words
+    checks: tuple[Check, ...] = ()  # all that was judged, also what holds, in that order
+    tables: tuple[Table, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -99,4 +145,5 @@ class Verdict:
             "findings": [f.as_json() for f in self.findings],
             "margins": [margin.as_json() for margin in self.margins],
             "met": list(self.met),
+            "checks": [check.as_json() for check in self.checks],
         }

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from tflbuild.cli import settings
+from tflbuild.errors import UsageError
 
 
 def build_options(function: Any) -> Any:
@@ -19,6 +20,9 @@ def build_options(function: Any) -> Any:
                      " depend on a failed task."),
         click.option("-B", "--force", is_flag=True,
                      help="Run the selected tasks though they are up to date."),
+        click.option("--junit", metavar="FILE", help="Write the gates as JUnit XML, a line each."),
+        click.option("--summary", metavar="FILE", help="Write a summary for a pull request,"
+                     " against the last release, in Markdown."),
     ):  # fmt: skip
         function = option(function)
     return function
@@ -45,8 +49,11 @@ def run(ctx: click.Context, own: dict[str, Any], until: str) -> int:
     if own.get("dry_run"):
         from tflbuild.commands.plan import show_plan
 
+        if told := [f"--{name}" for name in ("junit", "summary") if own[name] is not None]:
+            raise UsageError(f"{' and '.join(told)} would have no effect with -n: leave one out")
         return show_plan(common, manifest, own["selectors"], own["force"])
-    from tflbuild.engine.build import Options, build
+    from tflbuild.engine.build import Options
+    from tflbuild.reporting.files import Wanted, build_reported
 
     listener: Any
     if common.json:
@@ -65,8 +72,11 @@ def run(ctx: click.Context, own: dict[str, Any], until: str) -> int:
         force=own["force"],
         cwd=common.directory,
     )
+    paths = [common.directory / own[name] if own[name] is not None else None
+             for name in ("junit", "summary")]  # fmt: skip
+    wanted = Wanted(*paths)
     with listener:
-        outcome = build(manifest, options, listener)
+        outcome = build_reported(manifest, options, listener, wanted)
     if not common.json:
         listener.summary(outcome, until)
     if outcome.wrong is not None:

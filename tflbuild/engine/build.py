@@ -59,6 +59,7 @@ class Options:
     force: bool = False
     cwd: Path = field(default_factory=Path.cwd)
     pool: ZygotePool | None = None  # workers kept from an earlier build
+    judge: bool = False  # judge every selected gate again, for a report, though nothing changed
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Outcome:
     graph: Graph | None = None
     released: Mapping[str, Any] = field(default_factory=dict)
     wrong: ManifestErrors | None = None  # with keep_going: of models that were left out
+    selected: tuple[str, ...] = ()  # the tasks that the build aimed at
 
     @property
     def exit_code(self) -> int:
@@ -138,7 +140,7 @@ def _nothing_to_do(
     root: Path, private: Path, manifest: Path, options: Options, record: Record
 ) -> bool:
     """The record shows that everything that is asked for is there."""
-    if options.selectors or options.force or options.until != "release":
+    if options.selectors or options.force or options.judge or options.until != "release":
         return False
     if (private / "work").exists():  # a build was killed: there is something to clear up
         return False
@@ -214,6 +216,8 @@ def _slow(
     from tflbuild.engine.summary import blockers, summary_path, write_summary
     from tflbuild.engine.workers import Workers
     from tflbuild.graph import artifacts_of, build_graph, environments
+    from tflbuild.lockfile import LOCK, digests_by_model
+    from tflbuild.lockfile import read as read_lock
     from tflbuild.manifest.digest import section_digest, target_digest
     from tflbuild.manifest.load import load_workspace
     from tflbuild.manifest.problems import Problems
@@ -225,7 +229,9 @@ def _slow(
     # What stood before anything was read: a change from now on is seen by the next build.
     fresh = Record(manifest=manifest.name, place=place(), common=common_entries())
     read_at = time.time_ns()
+    lock_entry = entry(str(root), LOCK)
     workspace = load_workspace(manifest, options.cwd)
+    locked = read_lock(root)
     stray = stray_manifest(workspace, options.cwd)
     if stray is not None and manifest.name == MANIFEST:
         listen(Note(stray))
@@ -234,8 +240,10 @@ def _slow(
         f"{workspace.build_dir}/reports", f"{workspace.build_dir}/logs", workspace.dist_dir,
         f"{workspace.build_dir}/generated",
     )  # fmt: skip
+    releases = digests_by_model(locked)  # of another last release, a model is judged again
     sections = {
-        model.name: f"{section_digest(model, workspace)} {folders}" for model in workspace.models
+        model.name: f"{section_digest(model, workspace)} {folders} {releases.get(model.name, '')}"
+        for model in workspace.models
     }
     artifacts = [artifact for model in workspace.models for artifact in artifacts_of(model)]
     shared = environments(workspace)  # whose tasks belong to no model
@@ -250,14 +258,17 @@ def _slow(
         if state.token() != record.token:  # it is not the state that the record speaks of
             record = Record()
         clean: set[str] = set()
+        summary = [e for e in record.outputs if e[0] == summary_path(workspace)]
+        written = bool(summary) and unchanged(str(root), summary)  # by us, and as it was
         if not options.force and options.until == "release":
-            summary = [e for e in record.outputs if e[0] == summary_path(workspace)]
-            if summary and unchanged(str(root), summary):  # its entries of clean models are kept
+            if written:  # its entries of clean models are kept
                 clean = {
                     name
                     for name in record.clean_models(str(root))
                     if sections.get(name) == record.models[name].section
                 }
+        if options.judge:
+            clean -= {*selection.models, *selection.tasks}  # also runtimes, which no model owns
         by_name = {model.name: model for model in workspace.models}
         work = [by_name[name] for name in selection.models if name not in clean]
         touched = {artifact.target for model in work for artifact in artifacts_of(model)}
@@ -283,7 +294,7 @@ def _slow(
         with Workers(private / "work", root / folders.logs, options.pool) as workers:
             runner = Runner(
                 graph, decider, workers, folders, listen,
-                options.jobs or os.cpu_count() or 1, options.keep_going,
+                options.jobs or os.cpu_count() or 1, options.keep_going, locked,
             )  # fmt: skip
             listen(BuildStarted(len(graph.needed(selected))))
             try:
@@ -306,11 +317,12 @@ def _slow(
                 ]
                 digests.save()
             released = state.released()
-            summary_at = write_summary(workspace, graph, runner.result, state, store)
+            summary_at = write_summary(workspace, graph, runner.result, state, store, written)
             fresh.outputs.append(entry(str(root), summary_at))
             if options.until == "release":
                 fresh.names = list(sections)
-                fresh.manifests = _manifests(root, workspace, read_at)
+                if manifests := _manifests(root, workspace, read_at):
+                    fresh.manifests = [*manifests, lock_entry]
                 fresh.models = {n: record.models[n] for n in clean if n not in graph.steps}
                 fresh.models.update(
                     _models(root, workspace, graph, result, digests, sections, state)
@@ -332,7 +344,7 @@ def _slow(
         counts, time.monotonic() - started, result.interrupted, len(graph.steps), stale
     )
     listen(done)
-    return Outcome(done, result, graph, released, problems.errors())
+    return Outcome(done, result, graph, released, problems.errors(), tuple(selected))
 
 
 def _manifests(root: Path, workspace: Workspace, read_at: int) -> list[Entry]:
@@ -391,7 +403,7 @@ def _entries(
     files: dict[str, Entry] = {}
     base = str(root)
     for step in steps:
-        if step.stage in ("data", "lower", "generate"):
+        if step.stage in ("data", "lower", "generate", "validate"):
             for folder in step.folders:
                 files[folder] = entry(base, folder)
             if not still_listed(root, step):

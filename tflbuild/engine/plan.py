@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tflbuild import lockfile
 from tflbuild.custom_runtime import FOLDER
 from tflbuild.engine import decide
 from tflbuild.engine.build import PRIVATE
@@ -26,6 +27,7 @@ from tflbuild.engine.publish import superfluous, superfluous_beside
 from tflbuild.engine.state import Released, State
 from tflbuild.errors import TaskError
 from tflbuild.graph import Graph, artifacts_of, build_graph, environments
+from tflbuild.lockfile import Locked
 from tflbuild.manifest.load import load_workspace
 from tflbuild.manifest.model import Workspace
 from tflbuild.selectors import Selection, forced_tasks, select
@@ -60,6 +62,7 @@ class View:
     graph: Graph
     decider: Decider
     state: State
+    locked: Mapping[str, Locked]  # the last release
 
 
 @contextmanager
@@ -69,6 +72,7 @@ def view(
     """Open a workspace read-only. Raises ManifestErrors and UsageError."""
     root = Path(os.path.realpath(manifest.parent))
     workspace = load_workspace(manifest, cwd)
+    locked = lockfile.read(root)
     selection = select(workspace, selectors, until, cwd)
     wanted = set(selection.models)
     models = [m for m in workspace.models if m.name in wanted]
@@ -82,13 +86,13 @@ def view(
             workspace.dist_dir, state, digests, frozenset(row.artifact for row in leaving)
         )
         decider = Decider(root, state, store, digests, Toolchain(), lying, forced)
-        yield View(workspace, selection, graph, decider, state)
+        yield View(workspace, selection, graph, decider, state, locked)
 
 
 def plan(seen: View) -> list[Planned]:
     """Every task that the selection needs, producers first."""
     planned: dict[str, Planned] = {}
-    judge = Judge(seen.workspace, seen.decider)
+    judge = Judge(seen.workspace, seen.decider, seen.locked)
     for name in seen.graph.needed(seen.selection.tasks):
         planned[name] = _predict(seen, seen.graph.steps[name], planned, judge)
     return list(planned.values())

@@ -2,9 +2,9 @@
 
 Per model it holds every input and output file, every folder whose listing mattered and every
 path that was looked for and absent, as size, mtime, ctime and inode; and, for all models, the
-interpreter, its module path, the site-packages folders, tflbuild's own sources and the
-manifests. A difference only sends a model the slow way, where digests decide. This module is on
-the path of a build with nothing to do: it imports no YAML, no schema, no NumPy.
+interpreter, its module path, the site-packages folders, tflbuild's own sources, the manifests
+and `tflbuild.lock`. A difference only sends a model the slow way, where digests decide. This
+module is on the path of a build with nothing to do: it imports no YAML, no schema, no NumPy.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Record:
     manifest: str = ""  # name of the root manifest
     place: dict[str, Any] = field(default_factory=dict)
     common: list[Entry] = field(default_factory=list)  # site-packages, tflbuild itself
-    manifests: list[Entry] = field(default_factory=list)  # and folders that globs listed
+    manifests: list[Entry] = field(default_factory=list)  # what globs listed, tflbuild.lock
     outputs: list[Entry] = field(default_factory=list)  # index files and the summary
     names: list[str] = field(default_factory=list)  # all models of the manifests
     models: dict[str, ModelRecord] = field(default_factory=dict)

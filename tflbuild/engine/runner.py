@@ -37,12 +37,14 @@ from tflbuild.engine.events import (
 )
 from tflbuild.engine.files import Seen
 from tflbuild.engine.judge import Judge, targets_of
+from tflbuild.engine.progress import Progress
 from tflbuild.engine.release import Releaser
 from tflbuild.engine.shown import show
 from tflbuild.engine.state import Outputs
 from tflbuild.engine.workers import Ended, Job, Workers
 from tflbuild.errors import TaskError, TflbuildError
 from tflbuild.graph import Graph, environment_step, environments, still_listed
+from tflbuild.lockfile import Locked
 from tflbuild.step import STAGES, Step
 from tflbuild.store.local import DamagedBlob
 from tflbuild.verdict import Verdict, printable
@@ -84,6 +86,7 @@ class Result:
     measured: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)  # bytes of each converted file, by task
+    files: dict[str, str] = field(default_factory=dict)  # its SHA-256, by task
     # Before conversion: model → target → what that target alone says.
     fits: Mapping[str, Mapping[str, Verdict]] = field(default_factory=dict)
     interrupted: bool = False
@@ -122,13 +125,16 @@ class Runner:
         listen: Listener,
         jobs: int,
         keep_going: bool,
+        locked: Mapping[str, Locked],
     ) -> None:
+        """`locked`: the last release."""
         self.graph = graph
         self.decider = decider
         self.root = decider.root
         self.store = decider.store
         self.state = decider.state
         self.workers = workers
+        self.progress = Progress(decider.root, workers.work, jobs)
         self.folders = folders
         self.listen = listen
         self.jobs = jobs
@@ -140,7 +146,7 @@ class Runner:
         self.made: dict[str, Outputs] = {}  # by key: what ran in this build
         self.lost: set[str] = set()  # digests of damaged blobs
         self.postponed: set[str] = set()  # tasks that wait for those
-        self.judge = Judge(graph.workspace, decider)
+        self.judge = Judge(graph.workspace, decider, locked)
         self.result.fits = self.judge.evaluations
         self.releaser = Releaser(decider, folders.dist)
         self.used: dict[tuple[str, str], str] = {}  # (model, file) → digest that went into it
@@ -197,6 +203,7 @@ class Runner:
                 return
             while len(self.running) < self.jobs and not self.stopping and (ready := self._next()):
                 self._start(ready)
+            self.progress.tell_cores(len(self.running), len(self.pending))
             if self.running:
                 for ended in self.workers.wait():
                     self._ended(self.running.pop(ended.job.identity), ended)
@@ -277,7 +284,7 @@ class Runner:
 
     def _settle_outputs(self, step: Step, decision: Decision, outputs: Outputs) -> None:
         if "model.tflite" in outputs:
-            self.result.sizes[step.name] = outputs["model.tflite"][1]
+            self.result.files[step.name], self.result.sizes[step.name] = outputs["model.tflite"]
         self.decider.settle(step, decision.key, outputs)
         for name, path in step.files.items():
             digest = decision.inputs.keyed[name]
@@ -294,10 +301,17 @@ class Runner:
     def _next(self) -> Pending | None:
         """The next task to start. Equal actions run once: the second waits for the first and
         takes its outputs."""
+        if any(pending.step.alone for pending in self.running.values()):
+            return None
         busy = {pending.decision.key for pending in self.running.values()}
         while True:
-            free = (i for i, p in enumerate(self.pending) if p.decision.key not in busy)
+            free = (
+                i for i, p in enumerate(self.pending)
+                if p.decision.key not in busy and not p.step.alone
+            )  # fmt: skip
             index = next(free, None)
+            if index is None and self.pending and not self.running:
+                index = 0  # what has to be alone, when there is nothing else left to start
             if index is None:
                 return None
             pending = self.pending[index]
@@ -329,8 +343,12 @@ class Runner:
                 "timeout": step.timeout,
                 "env": step.request.get("retry_env" if pending.retry else "env", {}),
                 "retry": pending.retry,
+                **self.progress.request(
+                    step.stage, step.name, decision.key, pending.seen,
+                    begin_anew=step.name in self.decider.forced and pending.attempts == 1,
+                ),
             },
-        )
+        )  # fmt: skip
         self.running[job.identity] = pending
         self.listen(TaskStarted(step.name))
 
@@ -364,6 +382,8 @@ class Runner:
             reason = f"{reason} (by way of a SavedModel; frozen: {pending.first_failure})"
         if ended.kind == "crash":
             reason += crash_advice(step)
+        if ended.kind in ("crash", "timeout", "killed"):
+            reason += self.progress.goes_on(pending.decision.key)
         self._fail(step.name, reason, ended.seconds, self._log(step.name), pending.decision.why)
         self._settle(pending.node, ok=False)
 
@@ -411,6 +431,7 @@ class Runner:
             step.name, decision.key, decision.action.parts(), outputs, list(decision.why),
             ended.seconds, ended.max_rss,
         )  # fmt: skip
+        self.progress.forget(step.stage, decision.key)
         self.made[decision.key] = outputs
         self._settle_outputs(step, decision, outputs)
         self._done(

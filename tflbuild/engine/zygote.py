@@ -33,6 +33,7 @@ ZYGOTES: Mapping[str, tuple[str, ...]] = {
         "ai_edge_litert.interpreter",
         "ai_edge_litert.schema_py_generated",
         "tflbuild.stages.adopt",
+        "tflbuild.stages.baseline",
         "tflbuild.stages.compat",
         "tflbuild.stages.data",
         "tflbuild.stages.debug",

@@ -13,6 +13,7 @@ from typing import Any
 from tflbuild.errors import Position
 
 Shape = tuple[int | None, ...]  # None: a dynamic dimension
+LabelNames = tuple[tuple[str, str], ...]  # several labels: name → where each is
 
 _OF_SIGNATURES = ("source.signatures.", "data.signatures.", "validate.signatures.")
 
@@ -112,14 +113,14 @@ class FileData:
 
     Exactly one of `npz` and `npy` is given. `npy` maps input name to path; the name "" stands
     for the only input of a model with one input (`npy: data/x.npy`).
-    `labels`: a key of the .npz, or (with npy) a path.
+    `labels`: a key of the .npz, or (with npy) a path; or several of them by name.
     """
 
     npz: str | None = None
     npy: tuple[tuple[str, str], ...] = ()
     samples: int | None = None  # take N samples; None: all
     seed: int | None = None  # choose them by it; None: the first ones
-    labels: ArrayRef | None = None
+    labels: ArrayRef | tuple[tuple[str, ArrayRef], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -169,24 +170,26 @@ class Feature:
 
 @dataclass(frozen=True)
 class RecordData:
-    """TFRecord files of tf.train.Example. `labels`: the feature that is the class."""
+    """TFRecord files of tf.train.Example. `labels`: the feature that holds them, or several by
+    name."""
 
     files: tuple[str, ...]  # patterns, relative to the root
     features: tuple[Feature, ...]
     compression: str | None = None  # none, gzip, zlib; None: look
     samples: int | None = None
     seed: int | None = None
-    labels: str | None = None
+    labels: str | LabelNames | None = None
 
 
 @dataclass(frozen=True)
 class PythonData:
-    """Samples that a function of the user's gives. `labels`: a key of each sample, or "pair"."""
+    """Samples that a function of the user's gives. `labels`: a key of each sample, or "pair"; or
+    several keys by name."""
 
     python: Code
     args: str = ""  # of the function, as JSON
     samples: int | None = None
-    labels: str | None = None
+    labels: str | LabelNames | None = None
 
 
 MadeData = ImageData | RecordData | PythonData  # which a task of the graph makes arrays of
@@ -212,6 +215,7 @@ class Optimization:
     rules: tuple[Mapping[str, str], ...] = field(default=(), hash=False)  # of ai-edge
     recipe_file: str | None = None
     calibrates: bool = False  # reads the calibration data
+    parity_limits: ParityLimits | None = None  # over the model's, for this file alone
 
     @property
     def parity(self) -> str:
@@ -277,6 +281,14 @@ class Target:
 
 
 @dataclass(frozen=True)
+class TopK:
+    """The k largest values of an output: so many of the source's are among the file's."""
+
+    k: int
+    min: float  # share, 0 to 1
+
+
+@dataclass(frozen=True)
 class ParityLimits:
     """Limits set by the manifest; None means the default table of DESIGN (by quantize)."""
 
@@ -284,16 +296,61 @@ class ParityLimits:
     cosine: float | None = None  # at least
     max_range_error: float | None = None  # fraction of the output's range, at most
     max_abs_error: float | None = None  # output units, at most
+    top_k: tuple[TopK, ...] = ()
+    outputs: tuple[tuple[str, ParityLimits], ...] = ()  # by output, over those of all
+
+
+@dataclass(frozen=True)
+class GoldenLimits:
+    """What an output of a golden test may differ by. A limit is one for every optimization
+    (name "") or one for each: pairs of an optimization's name and the limit."""
+
+    exact: bool = False
+    limits: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()  # by name of the number
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Recorded inputs and expected outputs of one signature."""
+
+    name: str
+    npz: str
+    signature: int = 0  # its place in `Model.signatures`
+    optimizations: tuple[str, ...] = ()  # those that it tests
+    limits: GoldenLimits = field(default_factory=GoldenLimits)
+    outputs: tuple[tuple[str, GoldenLimits], ...] = ()  # by output, over those of all
 
 
 @dataclass(frozen=True)
 class MetricLimits:
-    """Limits on one metric (today: accuracy). `output` names the output where there are several."""
+    """Limits on one number, by the name under which it is measured; None: no limit.
+
+    A drop is how much worse it got, whichever way is worse.
+    """
 
     name: str
     min: float | None = None
-    max_drop: float | None = None  # against the source's own metric, on the same data
-    output: str | None = None
+    max_drop: float | None = None  # against the source's own, on the same data
+    max: float | None = None
+    max_drop_from_last: float | None = None  # against the last release's (tflbuild.lock)
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric to measure on the test data. Which settings it takes, `manifest/metrics.py` says.
+
+    `limits`: of its one number, or of those that a function of the user's gives; perhaps none.
+    """
+
+    name: str  # of tflbuild.metrics.METRICS, or python
+    limits: tuple[MetricLimits, ...] = ()
+    output: str | None = None  # where there are several
+    labels: str | None = None  # where the labels are several arrays
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    vocabulary: str = ""  # a file
+    python: Code | None = None
+    args: str = ""  # of `python`, as JSON
 
 
 @dataclass(frozen=True)
@@ -318,7 +375,7 @@ class Shipped:
     calibration: Data | None = None
     test: Data | None = None
     parity: ParityLimits = field(default_factory=ParityLimits)
-    metrics: tuple[MetricLimits, ...] = ()
+    metrics: tuple[Metric, ...] = ()
     sequence: Sequence | None = None  # None: the file's own state begins anew with each call
 
 
@@ -350,6 +407,30 @@ class Metadata:
 
 
 @dataclass(frozen=True)
+class RatioLimit:
+    """What an optimization may need at most, as a part of what another one of the model needs in
+    the same run."""
+
+    optimization: str
+    against: str
+    time: float | None = None
+    memory: float | None = None
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Speed and memory on the machine that builds."""
+
+    threads: int = 1
+    delegate: str = "xnnpack"  # or none
+    warmup: int = 5  # inferences
+    repeats: int = 50  # rounds
+    per_op: bool = True
+    optimizations: tuple[str, ...] = ()  # that are measured
+    max_ratio: tuple[RatioLimit, ...] = ()
+
+
+@dataclass(frozen=True)
 class Model:
     name: str
     source: Source
@@ -358,7 +439,11 @@ class Model:
     signatures: tuple[Shipped, ...] = (Shipped(),)  # in the manifest's order
     evaluate: Budgets = field(default_factory=Budgets)  # before conversion
     compat: Budgets = field(default_factory=Budgets)  # of each converted file
+    golden: tuple[Golden, ...] = ()  # sorted by name
     metadata: Metadata | None = None
+    benchmark: Benchmark | None = None
+    # Kinds of `interface.KINDS` that may differ from the last release.
+    allow_interface_change: tuple[str, ...] = ()
     custom_objects: Code | None = None
     depends: tuple[str, ...] = ()  # patterns of further files that code reads, under the root
     env: tuple[str, ...] = ()  # variables that code may read
@@ -366,12 +451,19 @@ class Model:
     # Where the manifest says it; not part of what it says, so not compared.
     position: Position = field(default=Position("", 0, 0), compare=False)
     positions: dict[str, Position] = field(default_factory=dict, compare=False, hash=False)
+    # Keys of limits that the model says itself: one of `defaults` may concern other models.
+    said: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def variables(self) -> tuple[str, ...]:
         """The user's variables that have a say in what is built."""
         made = self.source.generate.env if self.source.generate is not None else ()
         return (*self.env, *made)
+
+    def limits_ratio(self, optimization: Optimization) -> bool:
+        """Whether an optimization has to be faster or smaller than another one."""
+        limits = self.benchmark.max_ratio if self.benchmark is not None else ()
+        return any(limit.optimization == optimization.name for limit in limits)
 
     def position_of(self, key: str) -> Position:
         """The place of a dotted key of this model ("source.path"), else the model's own.

@@ -11,16 +11,15 @@ from typing import Any
 
 from tflbuild.manifest.context import ModelNodes
 from tflbuild.manifest.datasets import build_data
+from tflbuild.manifest.metrics import build_metrics
 from tflbuild.manifest.model import (
     Data,
     InputPin,
-    MetricLimits,
-    ParityLimits,
-    RandomData,
     Sequence,
     Shipped,
 )
 from tflbuild.manifest.nodes import entries, get, strings, text
+from tflbuild.manifest.parity import build_parity
 from tflbuild.manifest.problems import nearest
 from tflbuild.manifest.yamlfile import Node, describe
 from tflbuild.sources import FORMATS
@@ -80,8 +79,8 @@ class _Reader:
             outputs=strings(get(self.model.tree, *at, "outputs")),
             calibration=self._data("calibration"),
             test=test,
-            parity=self._parity(),
-            metrics=self._metrics(test),
+            parity=build_parity(self.model, self.below),
+            metrics=build_metrics(self.model, self.below, test),
             sequence=self._sequence(),
         )
 
@@ -89,39 +88,6 @@ class _Reader:
         if self.below and get(self.model.tree, "data", *self.below, use) is not None:
             return build_data(self.model, use, self.name)
         return build_data(self.model, use)
-
-    def _parity(self) -> ParityLimits:
-        limits = _numbers(get(self.model.tree, "validate", "parity"))
-        if self.below:
-            limits |= _numbers(get(self.model.tree, "validate", *self.below, "parity"))
-        return ParityLimits(**limits)
-
-    def _metrics(self, test: Data | None) -> tuple[MetricLimits, ...]:
-        result = []
-        found = entries(get(self.model.tree, "validate", *self.below, "metrics"))
-        for name, node in sorted(found.items()):
-            limits = MetricLimits(name, **_numbers(node), output=text(get(node, "output")))
-            if limits.min is None and limits.max_drop is None:
-                self.model.problem(f"{name} has no limit; give min or max_drop", node)
-            wrong = ""
-            said = get(self.model.tree, "data", *self.below, "test")
-            if test is None and (said or get(self.model.tree, "data", "test")) is not None:
-                continue  # it is there, and wrong, which has been told
-            if test is None:
-                wrong = "is missing"
-            elif isinstance(test, RandomData):
-                wrong = "is random"
-            elif test.labels is None:
-                wrong = "has no labels"
-            if wrong:
-                where = ".".join(("data", *self.below, "test"))
-                self.model.key_problem(
-                    f"{name} needs labelled data, and {where} {wrong}; "
-                    "write `data: {test: {npz: FILE, labels: NAME}}`",
-                    node,
-                )
-            result.append(limits)
-        return tuple(result)
 
     def _sequence(self) -> Sequence | None:
         node = None

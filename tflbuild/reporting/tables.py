@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from tflbuild.engine.build import Outcome
 from tflbuild.errors import one_line
 from tflbuild.evaluation import runtimes
 from tflbuild.manifest.model import Target
-from tflbuild.reporting.layout import Column, Grid, first_few, show, stdout
+from tflbuild.reporting.layout import Column, Grid, clean, first_few, show, stdout
 from tflbuild.step import Artifact
 from tflbuild.verdict import Finding, Margin, Verdict, amount, size
 
@@ -27,7 +27,7 @@ def print_tables(outcome: Outcome, until: str) -> None:
     if until == "evaluate":
         grid, lines = evaluations(outcome), evaluation_lines(outcome)
     else:
-        grid, lines = artifacts(outcome), []
+        grid, lines = artifacts(outcome), benchmark_lines(outcome)
     if grid.rows:
         show(grid)
     console = stdout()
@@ -137,38 +137,55 @@ def artifacts(outcome: Outcome) -> Grid:
     result, graph = outcome.result, outcome.graph
     assert result is not None
     assert graph is not None
-    metrics = any(m.get("metrics") for m in result.measured.values())
+    metrics = _metric_names(m for m in result.measured.values() if m.get("metrics"))
     budgets = {str(a): _budget(outcome, a) for a in graph.artifacts()}
     budgeted = any(budgets.values())
     grid = Grid(
         Column("artifact"),
-        Column("stage", leaves=5),
+        Column("stage", leaves=6),
         Column("status"),
-        Column("time", right=True, leaves=1),
-        Column("float → file", right=True, leaves=2),
-        Column("SQNR", right=True, leaves=3),
-        *([Column("accuracy", leaves=4)] if metrics else []),
-        *([Column("budget", leaves=6)] if budgeted else []),
+        Column("time", right=True, leaves=2),
+        Column("float → file", right=True, leaves=3),
+        Column("SQNR", right=True, leaves=4),
+        *([Column(metrics[0] if len(metrics) == 1 else "metric", leaves=5)] if metrics else []),
+        *([Column("± 95 %", leaves=1)] if metrics else []),
+        *([Column("budget", leaves=7)] if budgeted else []),
     )
     for artifact in graph.artifacts():
         stages = _stages(outcome, artifact)
         if not any(stage in result.outcomes for stage in stages[1:]):
             continue
-        _, convert, _, validate, _ = stages
+        _, convert, _, validate, *_ = stages
         validation = result.measured.get(validate, {})
         grid.add(
             str(artifact),
             *_standing(outcome, str(artifact), stages),
-            f"{sum(result.seconds.get(stage, 0.0) for stage in stages[1:]):.1f} s",
+            f"{sum(result.seconds.get(stage, 0.0) for stage in _own(stages)):.1f} s",
             _sizes(
                 result.measured.get(f"evaluate:{artifact.model}", {}).get("size"),
                 result.sizes.get(convert),
             ),
             _worst(validation),
-            *([_accuracy(validation)] if metrics else []),
+            *(_metric(validation, named=len(metrics) > 1) if metrics else []),
             *([budgets[str(artifact)]] if budgeted else []),
         )
     return grid
+
+
+def benchmark_lines(outcome: Outcome) -> list[str]:
+    """What was measured of speed and memory, by model."""
+    result, graph = outcome.result, outcome.graph
+    assert result is not None
+    assert graph is not None
+    found = []
+    for task, measured in sorted(result.measured.items()):
+        if task.startswith("benchmark:"):
+            from tflbuild import benchmark_gate
+
+            asked = graph.steps[task].model.benchmark
+            against = [limit.against for limit in asked.max_ratio] if asked is not None else []
+            found += [f"{task}: {line}" for line in benchmark_gate.lines(measured, against)]
+    return found
 
 
 def failure_lines(outcome: Outcome, until: str = "release") -> list[str]:
@@ -210,14 +227,22 @@ def _reasons(outcome: Outcome, tasks: list[str]) -> str:
     return one_line(every[0], LONG) + more
 
 
-def _stages(outcome: Outcome, artifact: Artifact) -> tuple[str, str, str, str, str]:
-    """The tasks that an artifact goes through: evaluate, convert, compat, validate, release."""
+def _own(stages: tuple[str, ...]) -> list[str]:
+    """Those of the artifact, and of no other one of its model."""
+    return [stage for stage in stages[1:] if not stage.startswith("benchmark:")]
+
+
+def _stages(outcome: Outcome, artifact: Artifact) -> tuple[str, ...]:
+    """The tasks that an artifact goes through: evaluate, convert, compat, validate, perhaps
+    benchmark, release."""
     assert outcome.graph is not None
     release = f"release:{artifact}"
-    convert = outcome.graph.steps[release].ports[0].task
+    step = outcome.graph.steps[release]
+    convert = step.ports[0].task
+    measured = [task for task in step.gates if task.startswith("benchmark:")]
     pair = convert.partition(":")[2]  # with the suffix of the converter profile
     return (f"evaluate:{artifact.model}", convert, f"compat:{artifact}", f"validate:{pair}",
-            release)  # fmt: skip
+            *measured, release)  # fmt: skip
 
 
 def _bad(outcome: Outcome, stages: tuple[str, ...]) -> list[str]:
@@ -288,12 +313,35 @@ def _worst(validation: Any) -> str:
     return "exact" if validation.get("parity") else ""
 
 
-def _accuracy(validation: Any) -> str:
-    values = [m for m in validation.get("metrics", []) if m["name"] == "accuracy"]
-    if not values:
-        return ""
-    worst = min(values, key=lambda m: float(m["file"]))
-    return f"{worst['file']:.4f} of {worst['source']:.4f}"
+def _first_metric(validation: Mapping[str, Any]) -> str:
+    """The metric that a table shows: accuracy, else the first one."""
+    names = [str(m["name"]) for m in validation.get("metrics", [])]
+    return "accuracy" if "accuracy" in names else next(iter(names), "")
+
+
+def _metric_names(validations: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(_first_metric(v) for v in validations))
+
+
+def _metric(validation: Mapping[str, Any], named: bool) -> list[str]:
+    """The number of the file beside the source's, of the signature where it is worst; and half of
+    its interval."""
+    name = _first_metric(validation)
+    values = [m for m in validation.get("metrics", []) if m["name"] == name]
+    known = [m for m in values if m["file"] is not None and m["source"] is not None]
+    if not known:
+        return ["?" if values else "", ""]
+    worst = min(known, key=lambda m: m["file"] if m["higher_is_better"] else -m["file"])
+    text = f"{_number(worst['file'])} of {_number(worst['source'])}"
+    low, high = worst["interval"] or (0.0, 0.0)
+    return [
+        f"{clean(name, 30)} {text}" if named else text,
+        f"±{(high - low) / 2:.2g}" if worst["interval"] else "",
+    ]
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.4g}"
 
 
 def _shown(how: Callable[[int], str], value: int | None) -> str:

@@ -18,6 +18,7 @@ from tflbuild.engine.events import (
     TaskDone,
     TaskStarted,
 )
+from tflbuild.verdict import Table
 
 
 class Terminal:
@@ -77,6 +78,17 @@ class Terminal:
                 self._unrepresentative[event.task] = None
             else:
                 self._line(f"warning   {event.task}: {finding.message}")
+        for table in event.verdict.tables:
+            self._table(table)
+
+    def _table(self, table: Table) -> None:
+        if self.quiet and not table.failed:
+            return
+        from tflbuild.reporting.interfaces import of_table
+
+        self._line(f"  {table.title}:", always=table.failed)
+        for line in of_table(table, _width()):
+            self._line(line, always=table.failed)
 
     def _line(self, text: str, always: bool = False) -> None:
         if self.quiet and not always:

@@ -58,12 +58,12 @@ def lasting(measured: Mapping[str, Any], target: Target) -> Iterator[Finding]:
             yield _finding(f"accelerator.{accelerator.name}", f"target {target.name}: {message}")
 
 
-def met(measured: Mapping[str, Any], target: Target) -> Iterator[str]:
-    """What the target's own keys ask for beside budgets, and the file has."""
+def met(measured: Mapping[str, Any], target: Target) -> Iterator[tuple[str, str]]:
+    """What the target's own keys ask for beside budgets, and the file has: check and words."""
     if target.min_runtime is not None and not too_new(measured["versions"], target.min_runtime):
         numbering, oldest = target.min_runtime
         needs = measured["versions"]["min_runtime"][numbering]
-        yield f"runtime: needs {numbering} {needs or 'any'} of {oldest}"
+        yield "min_runtime", f"runtime: needs {numbering} {needs or 'any'} of {oldest}"
     for accelerator in target.accelerators:
         told = measured["delegates"][accelerator.name]
         if not judge(told, accelerator):
@@ -71,9 +71,10 @@ def met(measured: Mapping[str, Any], target: Target) -> Iterator[str]:
             if told["share_macs"] is not None:
                 shares.append(f"{told['share_macs']:.0%} of the MACs")
             yield (
+                f"accelerator.{accelerator.name}",
                 f"{accelerator.name}: {' and '.join(shares)} in {told['partitions']}"
                 f" {'part' if told['partitions'] == 1 else 'parts'}"
-                + (f" (signature '{key}', the worst)" if (key := told.get("signature")) else "")
+                + (f" (signature '{key}', the worst)" if (key := told.get("signature")) else ""),
             )
 
 

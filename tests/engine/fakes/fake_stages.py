@@ -88,6 +88,12 @@ def evaluate(request: Request) -> None:
     request.write_json("evaluate.json", {**measured, "ops": {"builtin": {"ADD": 1}}, "macs": 9})
 
 
+def baseline(request: Request) -> None:
+    suffer("baseline", request.read_json("interface.json")["do"], request)
+    (request.out / "output.0.npy").write_bytes(request.inputs["float.tflite"].read_bytes())
+    request.write_json("baseline.json", {"problem": "", "signatures": []})
+
+
 def convert(request: Request) -> None:
     model = source(request) if request.retry else request.read_json("lowered.pb")
     suffer("convert", model.get("do", {}), request)
@@ -103,6 +109,8 @@ MEASURED = {
     "params": 10, "macs": {"total": 100}, "dynamic": {"io": [], "inner": False},
     "sizes": {"weights_bytes": 10, "input_bytes": 4, "output_bytes": 4},
     "memory": {"peak_bytes": 8, "arena_bytes": 16}, "traffic_bytes": 18,
+    "versions": {"min_runtime": {"tensorflow": "2.4.0", "litert": "1.0.0"}, "needs": [],
+                 "unknown": []},
     "loads": True, "problem": "", "micro": {"problems": [], "run": {
         "problem": None, "unmeasured": None, "outputs": [], "head_bytes": 8, "tail_bytes": 8,
     }},
@@ -133,18 +141,40 @@ def validate(request: Request) -> None:
     do = request.read_json("interface.json")["do"]
     suffer("validate", do, request)
     parity = {
-        "signature": "s", "output": "y", "kind": "float", "finite": True, "source_finite": True,
+        "signature": "s", "output": do.get("output", "y"), "kind": "float", "finite": True,
+        "source_finite": True,
         "constant": False, "equal": False, "sqnr": do.get("sqnr", 120), "cosine": 1.0,
         "max_abs_error": 0.0, "max_range_error": 0.0,
     }  # fmt: skip
     real = request.params["signatures"][0]["data"] != "random"
     signatures = [{"signature": "s", "representative": real}]
-    report = {"signatures": signatures, "parity": [parity], "metrics": [], "warnings": []}
+    report = {"signatures": signatures, "parity": [parity], "warnings": []}
+    report["metrics"] = do.get("metrics", [])
+    tensors = [{"name": n, "shape": [1, 2], "dtype": "float32"} for n in do.get("names", ["y"])]
+    own = {"name": "s", "main": True, "inputs": [], "outputs": tensors}
+    report["interface"] = {"signatures": [own]}
     request.write_json("validate.json", report)
 
 
+def benchmark(request: Request) -> None:
+    do = request.read_json("interface.json")["do"]
+    suffer("benchmark", do, request)
+    low, ratio, high = do.get("ratio", (0.4, 0.5, 0.6))
+    names = [entry["name"] for entry in request.params["files"]]
+    assert all(request.inputs[f"{name}/model.tflite"].exists() for name in names)
+    ratios = [
+        {"file": one, "against": other, "ratio": ratio, "low": low, "high": high}
+        for one in names for other in names if one != other
+    ]  # fmt: skip
+    signature = {"signature": "s", "cpu_share": 1.0, "ratios": ratios, "files": []}
+    request.write_json("benchmark.json", {
+        "files": [{"file": name, "unmeasured": ""} for name in names], "others": 0.0,
+        "signatures": [signature], "memory_ratios": ratios, "warnings": [],
+    })  # fmt: skip
+
+
 def install() -> None:
-    for run in (lower, reference, evaluate, convert, compat, validate):
+    for run in (lower, reference, evaluate, baseline, convert, compat, validate, benchmark):
         module = ModuleType(f"tflbuild.stages.{run.__name__}")
         module.run = run  # type: ignore[attr-defined]
         sys.modules[module.__name__] = module
