@@ -84,7 +84,9 @@ class Trials:
         decider = Decider(
             self.root, self.state, self.store, self.digests, self.toolchain, lying
         )  # fmt: skip
-        runner = Runner(graph, decider, self.workers, folders, _silent, self.jobs, True, self.locked)
+        runner = Runner(
+            graph, decider, self.workers, folders, _silent, self.jobs, True, self.locked
+        )
         result = runner.run(list(aims))
         self.digests.save()
         if result.interrupted:
