@@ -63,6 +63,7 @@ def _look(common: Settings, own: dict[str, Any], given: dict[str, Any], debug: b
         listener = Terminal(common.quiet, common.verbose)
     options = DebugOptions(
         tuple(own["selectors"]),
+        quiet=common.quiet,
         jobs=own["jobs"] or 0,
         cwd=common.directory,
         **{name: value for name, value in given.items() if value is not None},
