@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tflbuild import budgets, interface_gate, metric_gate
+from tflbuild import budgets, golden_gate, interface_gate, metric_gate, parity_gate
 from tflbuild.found import Findings
 from tflbuild.lockfile import Locked
 from tflbuild.manifest.model import Model, Optimization, Target
-from tflbuild.parity_gate import Parity, recipe_row
 from tflbuild.targets import RUNTIMES, micro
 from tflbuild.targets.narrow import lasting, met, narrowed
 from tflbuild.verdict import Verdict
@@ -85,36 +84,28 @@ def validate_gate(
     recipe: Sequence[Mapping[str, Any]] = (),
     targets: Sequence[Target] = (),
     last: Mapping[str, Locked] | None = None,
+    origin: parity_gate.Origin = parity_gate.nowhere,
 ) -> Verdict:
-    """Parity with the source, the metrics and the interface; `warnings` of the stages are passed
-    on. `recipe`: the entries that a conversion by ai-edge-quantizer used. `targets`: those that
-    share the file, which say what is to be done with one that nothing here could run. `last`:
-    what was released of it last, by target."""
+    """Parity with the source, golden tests, the metrics and the interface; `warnings` of the
+    stages are passed on. `recipe`: the entries that a conversion by ai-edge-quantizer used.
+    `targets`: those that share the file, which say what is to be done with one that nothing here
+    could run. `last`: what was released of it last, by target. `origin` names samples."""
     found = Findings()
     if why := measured.get("unvalidated", ""):
         _unvalidated(found, why, targets)
-    row = optimization.parity
-    if row == "recipe":
-        row = recipe_row(recipe)
+    row = parity_gate.row_of(optimization, recipe)
+    parity_gate.judge(found, measured, model, optimization, row, origin)
+    golden_gate.judge(found, measured, model, optimization)
     several = len(measured["signatures"]) > 1
     for shipped, signature in zip(model.signatures, measured["signatures"], strict=True):
         name = signature["signature"]
         where = f" of signature {name!r}" if several else ""
-        for numbers in measured["parity"]:
-            if numbers["signature"] == name:
-                judge = Parity(
-                    found, shipped.parity, optimization.quantize, row, signature["representative"]
-                )
-                of = f"{name}/{numbers['output']}" if several else numbers["output"]
-                judge(numbers, f"output {numbers['output']!r}{where}", of)
         values = {m["name"]: m for m in measured["metrics"] if m["signature"] == name}
         for limits in () if why else shipped.metrics:
             metric_gate.judge(found, limits, values[limits.name], where, name if several else "")
     interface_gate.judge(found, measured.get("interface"), model, last or {})
     for warning in dict.fromkeys(warnings):
         found.warn("data" if warning.endswith("not representative") else "stage", warning)
-    if not all(signature["representative"] for signature in measured["signatures"]):
-        found.warn("data", "measured on random data, which is not representative")
     return found.verdict()
 
 

@@ -29,6 +29,7 @@ from tflbuild.errors import ManifestError, ManifestErrors
 from tflbuild.labelling import metadata_inputs
 from tflbuild.making import making, member_of
 from tflbuild.manifest.model import Model, Optimization, Workspace
+from tflbuild.manifest.parity import limits_of, top_k_of
 from tflbuild.manifest.problems import Problems
 from tflbuild.model_data import (
     data_inputs,
@@ -36,6 +37,7 @@ from tflbuild.model_data import (
     data_name,
     data_ports,
     data_steps,
+    golden_inputs,
     parity_data,
     parity_uses,
     plain,
@@ -173,6 +175,10 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
     ]  # fmt: skip
     for optimization in model.optimizations:
         steps += optimization_steps(workspace, model, optimization, source, test_params, test_files)
+    if model.benchmark is not None:
+        from tflbuild.benchmarking.task import benchmark_step
+
+        steps.append(benchmark_step(workspace, model, test_params, test_files))
     return steps
 
 
@@ -293,6 +299,7 @@ def optimization_steps(
         convert_task, validate_task = f"convert:{pair}", f"validate:{pair}"
         steps.append(conversion_step(convert_task, model, optimization, group, source))
         running = group.running(workspace.root)
+        golden_params, golden_files = golden_inputs(model, optimization)
         steps.append(Step(
             validate_task, "validate", model, optimization,
             params={
@@ -302,12 +309,14 @@ def optimization_steps(
                     {
                         "data": data_name(shipped),
                         "metrics": [{"name": m.name, "output": m.output} for m in shipped.metrics],
+                        "top_k": top_k_of(limits_of(shipped, optimization)),
                     }
                     for shipped in model.signatures
                 ],
+                **golden_params,
                 **running.params,
             },
-            files={**test_files, **running.files},
+            files={**test_files, **golden_files, **running.files},
             request=running.request,
             ports=(
                 Port(convert_task, ("model.tflite",)),
@@ -330,7 +339,9 @@ def optimization_steps(
                 ports=(Port(convert_task, ("model.tflite",)),),
                 report=report_of(compat_task),
             ))  # fmt: skip
-            gates = (f"evaluate:{model.name}", compat_task, validate_task)
+            gates: tuple[str, ...] = (f"evaluate:{model.name}", compat_task, validate_task)
+            if model.limits_ratio(optimization):
+                gates += (f"benchmark:{model.name}",)
             file = Port(convert_task, ("model.tflite",))
             released = [file]
             if built:

@@ -18,6 +18,7 @@ from tflbuild.manifest.model import (
     ImageData,
     MadeData,
     Model,
+    Optimization,
     PythonData,
     RandomData,
     Shipped,
@@ -86,6 +87,19 @@ def sequences(model: Model) -> list[dict[str, Any] | None]:
         None if s.sequence is None else {"reset": s.sequence.reset, "length": s.sequence.length}
         for s in model.signatures
     ]
+
+
+def golden_inputs(
+    model: Model, optimization: Optimization
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Key parameters and keyed files of the golden tests of one converted file. Their limits are
+    in no key."""
+    tests = [test for test in model.golden if optimization.name in test.optimizations]
+    if not tests:
+        return {}, {}
+    params = [{"name": test.name, "signature": test.signature} for test in tests]
+    files = {f"golden.{number}.npz": test.npz for number, test in enumerate(tests)}
+    return {"golden": params}, files
 
 
 def data_name(shipped: Shipped) -> str:

@@ -77,14 +77,16 @@ def final_tasks(
         for a in artifacts_of(model)
         if fnmatchcase(a.optimization, optimization) and fnmatchcase(a.target, target)
     ]
+    whole = optimization == target == "*" and model.benchmark is not None
+    measured = [f"benchmark:{model.name}"] if whole else []
     if until == "release":
-        return [f"release:{artifact}" for artifact in wanted]
+        return [f"release:{artifact}" for artifact in wanted] + measured
     names = {artifact.optimization for artifact in wanted}
     try:
         steps = model_steps(workspace, model)
     except (ManifestError, ManifestErrors):  # told of where the graph is built
-        return [f"validate:{model.name}:{name}" for name in sorted(names)]
-    return [
+        return [f"validate:{model.name}:{name}" for name in sorted(names)] + measured
+    return measured + [
         step.name
         for step in steps
         if step.stage == "validate" and step.optimization and step.optimization.name in names
@@ -184,7 +186,7 @@ def _reads(root: Path, model: Model) -> list[str]:
             paths += [data.labels.path] if data.labels else []
         elif data is not None and not isinstance(data, RandomData):
             paths += KINDS[data_kind(data)].paths(root, model, data)
-    return paths
+    return paths + [test.npz for test in model.golden]
 
 
 def _related(path: str, other: str) -> bool:

@@ -14,6 +14,7 @@ from tflbuild.errors import Position
 from tflbuild.manifest.model import MadeData, Model, Optimization
 from tflbuild.stages import (
     adopt,
+    benchmark,
     compat,
     convert,
     emit,
@@ -41,6 +42,7 @@ STAGES = {
     "convert": convert,
     "compat": compat,
     "validate": validate,
+    "benchmark": benchmark,
     "emit": emit,
     "runtime": runtime,
     # The same tasks for sources that need no TensorFlow: what they lower to is a file already,
@@ -53,7 +55,7 @@ STAGES = {
 }
 ORDER = (
     "fetch", "generate", "data", "lower", "reference", "evaluate", "convert", "compat", "validate",
-    "emit", "release", "runtime",
+    "benchmark", "emit", "release", "runtime",
 )  # fmt: skip
 
 TIMEOUT = 1800.0  # seconds, of a task that belongs to no model
@@ -119,6 +121,7 @@ class Step:
     report: str | None = None  # path below the reports folder
     data: MadeData | None = None  # what a step of stage data makes arrays of
     section: str = ""  # of the manifest: what the keys of its errors are relative to
+    alone: bool = False  # nothing else runs while it does
     action: str = ""  # the module in STAGES that does it; "": the one named like the stage
 
     @property
@@ -166,6 +169,6 @@ class Step:
 def report_of(task: str) -> str | None:
     """Where a task's report lies below the reports folder; None for one without."""
     stage, _, rest = task.partition(":")
-    if stage not in ("evaluate", "compat", "validate"):
+    if stage not in ("evaluate", "compat", "validate", "benchmark"):
         return None
     return f"{rest.replace(':', '/')}/{stage}.json"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tflbuild import gates
+from tflbuild import gates, parity_gate
 from tflbuild.engine.decide import Decider
 from tflbuild.engine.state import Outputs
 from tflbuild.errors import Position
@@ -23,6 +23,7 @@ MEASUREMENTS = {
     "evaluate": "evaluate.json",
     "compat": "compat.json",
     "validate": "validate.json",
+    "benchmark": "benchmark.json",
 }
 
 
@@ -80,6 +81,10 @@ class Judge:
             verdict = gates.compat_gate(
                 measured, targets[step.target], before, model, step.optimization
             )
+        elif step.stage == "benchmark":
+            from tflbuild import benchmark_gate  # which few models need
+
+            verdict = benchmark_gate.judge(measured, model)
         else:
             assert step.optimization is not None
             report["conversion"] = self._told(step.ports[0].task, "convert.json")
@@ -95,9 +100,10 @@ class Judge:
             verdict = gates.validate_gate(
                 measured, model, step.optimization, warnings,
                 report["conversion"].get("recipe", ()),
-                sharing(self.workspace, step),
-                self._last(step),
+                sharing(self.workspace, step), self._last(step), _Origins(self, step),
             )  # fmt: skip
+            row = parity_gate.row_of(step.optimization, report["conversion"].get("recipe", ()))
+            report["defaults"] = {"version": parity_gate.PARITY_VERSION, "row": row}
         report["gate"] = verdict.as_json()
         text = json.dumps(report, indent=1, sort_keys=True) + "\n"
         return Judgement(verdict, measured, text.encode())
@@ -131,6 +137,13 @@ class Judge:
         told = self._told(validation, "validate.json")
         return gates.unvalidated(told.get("unvalidated", ""), self.workspace.targets[step.target])
 
+    def names_of(self, task: str) -> list[str]:
+        """Of the samples that a task made, in order; perhaps of the first ones alone."""
+        if "names.json" not in self.decider.rows[task].outputs:
+            return []
+        names: list[str] = self._told(task, "names.json")
+        return names
+
     def _last(self, step: Step) -> dict[str, Locked]:
         """What was released last of the file that a step validates, by target."""
         assert step.optimization is not None
@@ -145,6 +158,24 @@ class Judge:
         """What a producer wrote for people: the route, the reason, warnings."""
         outputs = self.decider.rows[task].outputs
         return json.loads(self.decider.store.read(outputs[output][0]))
+
+
+class _Origins:
+    """Where the test samples of a step come from, asked when a message names one."""
+
+    def __init__(self, judge: Judge, step: Step) -> None:
+        self._judge = judge
+        self._tasks = {port.prefix: port.task for port in step.ports}
+        self._names: dict[str, list[str]] = {}
+
+    def __call__(self, signature: int, sample: int) -> str:
+        task = self._tasks.get(f"test.{signature}.", "")
+        if not task.startswith("data:"):
+            return ""
+        if task not in self._names:
+            self._names[task] = self._judge.names_of(task)
+        names = self._names[task]
+        return names[sample] if sample < len(names) else ""
 
 
 def targets_of(step: Step) -> Position:

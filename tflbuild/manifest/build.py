@@ -11,8 +11,10 @@ from typing import Any
 
 from tflbuild.errors import Position
 from tflbuild.interface import KINDS
+from tflbuild.manifest.benchmark import build_benchmark
 from tflbuild.manifest.code import build_code, build_depends, build_env
 from tflbuild.manifest.context import Context, ModelNodes
+from tflbuild.manifest.golden import build_golden
 from tflbuild.manifest.metadata import build_metadata
 from tflbuild.manifest.model import Code, Model, PythonData, Source
 from tflbuild.manifest.nodes import entries, get, strings
@@ -40,6 +42,15 @@ def _places(node: Node, prefix: str = "") -> Iterator[tuple[str, Position]]:
         yield from _places(child, f"{prefix}{key}.")
 
 
+def _limits(own: Node) -> Iterator[str]:
+    """The keys of limits that a model says itself."""
+    if (node := get(own, "validate")) is not None:
+        yield from (key for key, _ in _places(node, "validate."))
+    for name, entry in entries(get(own, "optimizations")).items():
+        if (node := get(entry, "parity")) is not None:
+            yield from (key for key, _ in _places(node, f"optimizations.{name}.parity."))
+
+
 class _Builder:
     def __init__(self, nodes: ModelNodes) -> None:
         self.nodes = nodes
@@ -54,6 +65,7 @@ class _Builder:
         targets = build_targets(nodes, get(self.tree, "targets")) or ("litert",)
         signatures = build_signatures(nodes)
         optimizations = build_optimizations(nodes, targets, signatures)
+        golden = build_golden(nodes, signatures, optimizations)
         timeout = get(self.tree, "timeout")
         custom_objects = self._custom_objects(source)
         code = source.python is not None or custom_objects is not None
@@ -66,7 +78,9 @@ class _Builder:
             signatures=signatures,
             evaluate=build_budgets(get(self.tree, "evaluate"), nodes.problem),
             compat=build_budgets(get(self.tree, "compat"), nodes.problem),
+            golden=golden,
             metadata=build_metadata(nodes),
+            benchmark=build_benchmark(nodes, optimizations),
             allow_interface_change=self._interface_changes(),
             custom_objects=custom_objects,
             depends=build_depends(nodes, code),
@@ -74,6 +88,7 @@ class _Builder:
             timeout=Model.timeout if timeout is None else self._duration(timeout),
             position=self.own.key_position,
             positions=dict(_places(self.tree)),
+            said=frozenset(_limits(self.own)),
         )
 
     def _custom_objects(self, source: Source) -> Code | None:

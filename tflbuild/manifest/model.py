@@ -212,6 +212,7 @@ class Optimization:
     rules: tuple[Mapping[str, str], ...] = field(default=(), hash=False)  # of ai-edge
     recipe_file: str | None = None
     calibrates: bool = False  # reads the calibration data
+    parity_limits: ParityLimits | None = None  # over the model's, for this file alone
 
     @property
     def parity(self) -> str:
@@ -277,6 +278,14 @@ class Target:
 
 
 @dataclass(frozen=True)
+class TopK:
+    """The k largest values of an output: so many of the source's are among the file's."""
+
+    k: int
+    min: float  # share, 0 to 1
+
+
+@dataclass(frozen=True)
 class ParityLimits:
     """Limits set by the manifest; None means the default table of DESIGN (by quantize)."""
 
@@ -284,6 +293,29 @@ class ParityLimits:
     cosine: float | None = None  # at least
     max_range_error: float | None = None  # fraction of the output's range, at most
     max_abs_error: float | None = None  # output units, at most
+    top_k: tuple[TopK, ...] = ()
+    outputs: tuple[tuple[str, ParityLimits], ...] = ()  # by output, over those of all
+
+
+@dataclass(frozen=True)
+class GoldenLimits:
+    """What an output of a golden test may differ by. A limit is one for every optimization
+    (name "") or one for each: pairs of an optimization's name and the limit."""
+
+    exact: bool = False
+    limits: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()  # by name of the number
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Recorded inputs and expected outputs of one signature."""
+
+    name: str
+    npz: str
+    signature: int = 0  # its place in `Model.signatures`
+    optimizations: tuple[str, ...] = ()  # those that it tests
+    limits: GoldenLimits = field(default_factory=GoldenLimits)
+    outputs: tuple[tuple[str, GoldenLimits], ...] = ()  # by output, over those of all
 
 
 @dataclass(frozen=True)
@@ -350,6 +382,30 @@ class Metadata:
 
 
 @dataclass(frozen=True)
+class RatioLimit:
+    """What an optimization may need at most, as a part of what another one of the model needs in
+    the same run."""
+
+    optimization: str
+    against: str
+    time: float | None = None
+    memory: float | None = None
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Speed and memory on the machine that builds."""
+
+    threads: int = 1
+    delegate: str = "xnnpack"  # or none
+    warmup: int = 5  # inferences
+    repeats: int = 50  # rounds
+    per_op: bool = True
+    optimizations: tuple[str, ...] = ()  # that are measured
+    max_ratio: tuple[RatioLimit, ...] = ()
+
+
+@dataclass(frozen=True)
 class Model:
     name: str
     source: Source
@@ -358,7 +414,9 @@ class Model:
     signatures: tuple[Shipped, ...] = (Shipped(),)  # in the manifest's order
     evaluate: Budgets = field(default_factory=Budgets)  # before conversion
     compat: Budgets = field(default_factory=Budgets)  # of each converted file
+    golden: tuple[Golden, ...] = ()  # sorted by name
     metadata: Metadata | None = None
+    benchmark: Benchmark | None = None
     # Kinds of `interface.KINDS` that may differ from the last release.
     allow_interface_change: tuple[str, ...] = ()
     custom_objects: Code | None = None
@@ -368,12 +426,19 @@ class Model:
     # Where the manifest says it; not part of what it says, so not compared.
     position: Position = field(default=Position("", 0, 0), compare=False)
     positions: dict[str, Position] = field(default_factory=dict, compare=False, hash=False)
+    # Keys of limits that the model says itself: one of `defaults` may concern other models.
+    said: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def variables(self) -> tuple[str, ...]:
         """The user's variables that have a say in what is built."""
         made = self.source.generate.env if self.source.generate is not None else ()
         return (*self.env, *made)
+
+    def limits_ratio(self, optimization: Optimization) -> bool:
+        """Whether an optimization has to be faster or smaller than another one."""
+        limits = self.benchmark.max_ratio if self.benchmark is not None else ()
+        return any(limit.optimization == optimization.name for limit in limits)
 
     def position_of(self, key: str) -> Position:
         """The place of a dotted key of this model ("source.path"), else the model's own.

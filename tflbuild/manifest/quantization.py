@@ -9,6 +9,7 @@ from typing import Any
 from tflbuild.manifest.context import ModelNodes
 from tflbuild.manifest.model import Optimization
 from tflbuild.manifest.nodes import entries, get, strings, text
+from tflbuild.manifest.parity import own_limits
 from tflbuild.manifest.yamlfile import Node, describe
 from tflbuild.optimizations import QUANTIZATIONS, ai_edge
 from tflbuild.optimizations.base import AI_EDGE, TENSORFLOW
@@ -32,7 +33,7 @@ _SPARSE = {
     "float16": "weights that LiteRT reads as NaN",
     "dynamic_range": "a file that LiteRT refuses or computes noise with",
 }
-_GENERAL = frozenset({"quantize", "quantizer", "io", "io_output", "targets", "converter"})
+_GENERAL = frozenset({"quantize", "quantizer", "io", "io_output", "targets", "converter", "parity"})
 
 
 def build_optimization(
@@ -75,6 +76,7 @@ def build_optimization(
         rules=rules,
         recipe_file=recipe_file,
         calibrates=calibrates or ai_edge.calibrates(rules),
+        parity_limits=own_limits(model, get(entry, "parity")),
     )
 
 

@@ -15,12 +15,12 @@ from tflbuild.manifest.model import (
     Data,
     InputPin,
     MetricLimits,
-    ParityLimits,
     RandomData,
     Sequence,
     Shipped,
 )
 from tflbuild.manifest.nodes import entries, get, strings, text
+from tflbuild.manifest.parity import build_parity
 from tflbuild.manifest.problems import nearest
 from tflbuild.manifest.yamlfile import Node, describe
 from tflbuild.sources import FORMATS
@@ -80,7 +80,7 @@ class _Reader:
             outputs=strings(get(self.model.tree, *at, "outputs")),
             calibration=self._data("calibration"),
             test=test,
-            parity=self._parity(),
+            parity=build_parity(self.model, self.below),
             metrics=self._metrics(test),
             sequence=self._sequence(),
         )
@@ -89,12 +89,6 @@ class _Reader:
         if self.below and get(self.model.tree, "data", *self.below, use) is not None:
             return build_data(self.model, use, self.name)
         return build_data(self.model, use)
-
-    def _parity(self) -> ParityLimits:
-        limits = _numbers(get(self.model.tree, "validate", "parity"))
-        if self.below:
-            limits |= _numbers(get(self.model.tree, "validate", *self.below, "parity"))
-        return ParityLimits(**limits)
 
     def _metrics(self, test: Data | None) -> tuple[MetricLimits, ...]:
         result = []

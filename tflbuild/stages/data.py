@@ -1,9 +1,9 @@
 """data: records, images or a generator become arrays, once for all stages that read them.
 
 Outputs: `arrays.json` (the input of each array, by its number), `array.<n>.npy` (little-endian,
-samples along the first axis), `labels.npy` where there are labels; and `data.json`, for people:
-what was read. Who reads the arrays does not read `data.json`: other files with the same samples
-change nothing.
+samples along the first axis), `labels.npy` where there are labels; and for people `data.json`, what
+was read, and `names.json`, where each sample comes from. Who reads the arrays does not read those:
+other files with the same samples change nothing.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from tflbuild.datasets.arrays import Writer
 from tflbuild.errors import TaskError
 from tflbuild.stages.base import Request
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("numpy",)
 ZYGOTE = "lite"
+
+NAMED = 100_000  # samples whose origin is kept
 
 
 def run(request: Request) -> None:
@@ -27,6 +29,7 @@ def run(request: Request) -> None:
     told: dict[str, Any] = {}
     writers: dict[str, Writer] = {}
     labels: list[int | None] = []
+    names: list[str] = []
     try:
         samples = KINDS[params["kind"]].samples(params, request.inputs, told)
         for sample in samples:
@@ -41,6 +44,8 @@ def run(request: Request) -> None:
             for name, array in sample.inputs.items():
                 writers[name].add(array, sample.where)
             labels.append(sample.label)
+            if len(names) < NAMED:
+                names.append(sample.where)
         if not labels:
             raise TaskError("the data holds no sample")
         wanted = params.get("samples")
@@ -56,6 +61,7 @@ def run(request: Request) -> None:
         reason = error.strerror or str(error)
         raise TaskError(f"the arrays cannot be written: {reason}") from error
     request.write_json("arrays.json", {"inputs": sorted(writers)})
+    request.write_json("names.json", names)
     request.write_json(
         "data.json", {"kind": params["kind"], "samples": len(labels), "inputs": made, **told}
     )

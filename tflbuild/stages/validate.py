@@ -15,6 +15,7 @@ from tflbuild.errors import TaskError
 from tflbuild.kernels import Kernels
 from tflbuild.limits import limit_action
 from tflbuild.stages.base import Request
+from tflbuild.validation import golden
 from tflbuild.validation.file import File
 from tflbuild.validation.parity import parity_numbers
 
@@ -40,7 +41,8 @@ def run(request: Request) -> None:
     path, kernels = request.inputs["model.tflite"], Kernels.of(request)
     model = read_model(path.read_bytes())
     report: dict[str, Any] = {
-        "signatures": [], "parity": [], "metrics": [], "state_tensors": 0, "warnings": [],
+        "signatures": [], "parity": [], "metrics": [], "golden": [],
+        "state_tensors": 0, "warnings": [],
         "runner": kernels.runner(model), "unvalidated": kernels.missing(model),
         "interface": of_model(model),
     }  # fmt: skip
@@ -76,6 +78,8 @@ def run(request: Request) -> None:
         described["saturated"] = saturated = file.saturated(samples)
         report["state_tensors"] += file.state_tensors
         report["warnings"] += _warnings(saturated, file)
+    if not report["unvalidated"]:
+        report["golden"] = golden.measure(request, interface, kernels)
     request.write_json("validate.json", report)
 
 

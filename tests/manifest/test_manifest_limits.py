@@ -1,0 +1,149 @@
+"""`validate.parity` and `validate.golden`: what is read, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+from manifest_fixtures import Load
+
+from tflbuild.errors import ManifestErrors
+from tflbuild.manifest.model import Golden, GoldenLimits, ParityLimits, TopK
+from tflbuild.manifest.parity import limits_of, of_output
+
+HEAD = """version: 1
+models:
+  m:
+    source: {format: saved_model, path: models/kws}
+    data: {calibration: {npz: data/cal.npz}}
+"""
+TWO = HEAD + "    optimizations: {float32: {}, int8: {quantize: int8}}\n"
+
+
+def test_limits_by_output_signature_and_optimization(load: Load) -> None:
+    text = """version: 1
+models:
+  m:
+    source: {format: saved_model, path: models/kws, signatures: {a: {}, b: {}}}
+    data: {calibration: {npz: data/cal.npz}}
+    optimizations:
+      float32: {}
+      int8:
+        quantize: int8
+        parity: {sqnr: 11, outputs: {boxes: {max_abs_error: 8}}}
+    validate:
+      parity:
+        sqnr: 40
+        top_k: {k: 1, min: 0.9}
+        outputs: {boxes: {max_abs_error: 4, cosine: 0.9}}
+      signatures:
+        b: {parity: {outputs: {boxes: {max_abs_error: 5, top_k: [{k: 5, min: 1}, {k: 2, min: 0}]}}}}
+"""
+    (model,) = load(text).models
+    a, b = model.signatures
+    float32, int8 = model.optimizations
+    top = (TopK(1, 0.9),)
+    assert limits_of(a, float32) == a.parity
+    assert of_output(limits_of(a, float32), "boxes") == ParityLimits(
+        sqnr=40, cosine=0.9, max_abs_error=4, top_k=top
+    )
+    assert of_output(limits_of(b, float32), "boxes") == ParityLimits(
+        sqnr=40, cosine=0.9, max_abs_error=5, top_k=(TopK(2, 0), TopK(5, 1))
+    )
+    assert of_output(limits_of(a, int8), "boxes") == ParityLimits(
+        sqnr=11, cosine=0.9, max_abs_error=8, top_k=top
+    )
+    assert of_output(limits_of(a, int8), "other") == ParityLimits(sqnr=11, top_k=top)
+    assert "validate.parity.sqnr" in model.said
+    assert "optimizations.int8.parity.outputs.boxes" in model.said
+
+
+def test_what_defaults_say_is_not_said_by_the_model(load: Load) -> None:
+    text = TWO + "defaults: {validate: {parity: {sqnr: 30}}}\n"
+    (model,) = load(text).models
+    assert model.signatures[0].parity.sqnr == 30
+    assert "validate.parity.sqnr" in model.positions
+    assert model.said == frozenset()
+
+
+def test_golden_tests(load: Load) -> None:
+    text = (
+        TWO
+        + """\
+    validate:
+      golden:
+        second: {npz: data/test.npz, exact: true}
+        first:
+          npz: data/cal.npz
+          optimizations: [int8]
+          max_abs_error: {int8: 0.05}
+          sqnr: 20
+          outputs: {y: {exact: true}, z: {cosine: 0.9}}
+"""
+    )
+    (model,) = load(text).models
+    assert model.golden == (
+        Golden(
+            "first", "data/cal.npz", 0, ("int8",),
+            GoldenLimits(False, (("max_abs_error", (("int8", 0.05),)), ("sqnr", (("", 20.0),)))),
+            (("y", GoldenLimits(True)), ("z", GoldenLimits(False, (("cosine", (("", 0.9),)),)))),
+        ),
+        Golden("second", "data/test.npz", 0, ("float32", "int8"), GoldenLimits(True)),
+    )  # fmt: skip
+
+
+def test_a_golden_test_of_one_of_several_signatures(load: Load) -> None:
+    text = """version: 1
+models:
+  m:
+    source: {format: saved_model, path: models/kws, signatures: {a: {}, b: {}}}
+    optimizations: {float32: {}}
+    validate: {golden: {one: {npz: data/cal.npz, signature: b, exact: true}}}
+"""
+    (model,) = load(text).models
+    assert model.golden[0].signature == 1
+
+
+WRONG = {
+    "no file": ("golden: {one: {exact: true}}", "golden 'one' needs `npz`"),
+    "not there": ("golden: {one: {npz: data/none.npz, exact: true}}", "data/none.npz"),
+    "not an archive": ("golden: {one: {npz: data/x.npy, exact: true}}", ".npz"),
+    "optimization": ("golden: {one: {npz: data/cal.npz, optimizations: [int]}}",
+                     "unknown optimization 'int'; did you mean 'int8'?"),
+    "limit of none": ("golden: {one: {npz: data/cal.npz, sqnr: {half: 3}}}",
+                      "unknown optimization 'half'; the model has float32, int8"),
+    "left out": ("golden: {one: {npz: data/cal.npz, optimizations: [int8], sqnr: {float32: 3}}}",
+                 "'float32' has no effect: `optimizations` leaves it out"),
+    "exact": ("golden: {one: {npz: data/cal.npz, exact: true, sqnr: 3}}",
+              "`sqnr` has no effect beside exact: true"),
+    "signature": ("golden: {one: {npz: data/cal.npz, exact: true, signature: s}}",
+                  "`signature` has no effect: the model ships one"),
+    "no limit": ("golden: {one: {npz: data/cal.npz, outputs: {y: {}}}}",
+                 "no limit for output 'y'; give one of max_abs_error"),
+    "unknown key": ("golden: {one: {npz: data/cal.npz, max_error: 3}}", "unknown key 'max_error'"),
+    "text": ("golden: {one: {npz: data/cal.npz, sqnr: high}}",
+             "expected a number, or a number by optimization"),
+    "negative": ("golden: {one: {npz: data/cal.npz, max_abs_error: {int8: -1}}}", "at least 0"),
+    "none": ("golden: {}", "got an empty mapping"),
+    "no k": ("parity: {top_k: {min: 0.9}}", "top_k needs `k`, such as {k: 5, min: 0.99}"),
+    "no min": ("parity: {top_k: [{k: 5}]}", "top_k needs `min`"),
+    "k twice": ("parity: {top_k: [{k: 5, min: 1}, {k: 5, min: 1}]}", "k: 5 is in this list twice"),
+    "k of 0": ("parity: {top_k: {k: 0, min: 1}}", "at least 1, got 0"),
+    "share": ("parity: {top_k: {k: 1, min: 90}}", "at most 1, got 90"),
+    "a number": ("parity: {top_k: 5}", "expected a mapping such as {k: 5, min: 0.99}, or a list"),
+    "empty output": ("parity: {outputs: {boxes: {}}}", "no limit for output 'boxes'; give one of"),
+    "nested": ("parity: {outputs: {boxes: {outputs: {}}}}", "unknown key 'outputs'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("validate", "said"), WRONG.values(), ids=WRONG.keys())
+def test_what_is_wrong_is_one_line_with_its_place(load: Load, validate: str, said: str) -> None:
+    with pytest.raises(ManifestErrors) as caught:
+        load(TWO + f"    validate: {{{validate}}}\n")
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("tflbuild.yaml:7:")
+    assert said in line
+
+
+def test_an_optimization_says_its_place(load: Load) -> None:
+    wrong = "    optimizations: {int8: {quantize: int8, parity: {outputs: {y: {}}}}}\n"
+    with pytest.raises(ManifestErrors, match=r"tflbuild.yaml:6:\d+: no limit for output 'y'"):
+        load(HEAD + wrong)
