@@ -83,6 +83,10 @@ def make(root: Path, declared: RecordData | ImageData) -> dict[str, Any]:
     made: dict[str, Any] = {n: np.load(out / f"array.{i}.npy") for i, n in enumerate(names)}
     if (out / "labels.npy").exists():
         made["labels"] = np.load(out / "labels.npy").tolist()
+    several = json.loads((out / "arrays.json").read_text()).get("labels", [])
+    if several:
+        files = {name: out / f"label.{i}.npy" for i, name in enumerate(several)}
+        made["labels"] = {name: np.load(file).tolist() for name, file in files.items()}
     return {**made, "told": json.loads((out / "data.json").read_text()), "out": out}
 
 

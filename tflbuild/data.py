@@ -8,13 +8,15 @@ one complete input for each sample.
 from __future__ import annotations
 
 import json
+import mmap
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tflbuild.datasets import large
 from tflbuild.datasets.choose import choose
 from tflbuild.errors import TaskError, one_line
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
+    Labels = Array | Mapping[str, Array]
 
 Spec = Mapping[str, Any]  # an entry of interface.json: name, dtype, shape
 
@@ -43,22 +46,48 @@ class Samples:
     arrays: dict[str, Array]
     count: int
     representative: bool  # False: declared random data
-    labels: Array | None = None
+    labels: Labels | None = None  # an array, or several by name, samples along the first axis
     warnings: list[str] = field(default_factory=list)
+    places: Sequence[int] | None = None  # of the samples in what was declared; None: the first ones
 
     def ranges(self) -> dict[str, list[float]]:
         """Smallest and largest value of each input."""
         return {
-            name: [float(array.min()), float(array.max())]
+            name: list(_extremes(array))
             for name, array in self.arrays.items()
             if array.size and array.dtype.kind in "fiub"
         }
 
+    def part(self, start: int, stop: int) -> Samples:
+        """Some of the samples, with their labels: views, not copies."""
+        labels: Any = self.labels
+        if isinstance(labels, Mapping):
+            labels = {name: array[start:stop] for name, array in labels.items()}
+        elif labels is not None:
+            labels = labels[start:stop]
+        arrays = {name: array[start:stop] for name, array in self.arrays.items()}
+        return replace(self, arrays=arrays, count=stop - start, labels=labels, places=None)
+
+    def sample_bytes(self) -> float:
+        """Of the inputs of one sample."""
+        return sum(array.nbytes for array in self.arrays.values()) / max(1, self.count)
+
+    def release(self) -> None:
+        """Pages of files that are in memory are given back: they are read again where they are
+        asked for again."""
+        for array in self.arrays.values():
+            release(array)
+
 
 def load(
-    params: Mapping[str, Any], files: Mapping[str, Path], inputs: Sequence[Spec], what: str
+    params: Mapping[str, Any],
+    files: Mapping[str, Path],
+    inputs: Sequence[Spec],
+    what: str,
+    checked: bool = False,
 ) -> Samples:
-    """Read declared data for `inputs`. `what` ("calibration", "test") prefixes messages.
+    """Read declared data for `inputs`. `what` ("calibration", "test") prefixes messages;
+    `checked`: their values were looked at before, by another process of the action.
 
     Raises TaskError when the count, the shape, the dtype or the values cannot be right; its `key`
     is relative to the data's section, see `declared`.
@@ -68,8 +97,6 @@ def load(
     arrays = _read(params, files, inputs, what)
     for spec in inputs:
         _check(arrays[spec["name"]], spec, what)
-    # The converter and the interpreter take raw bytes: in the machine's own order.
-    arrays = {n: a.astype(a.dtype.newbyteorder("="), copy=False) for n, a in arrays.items()}
     counts = {name: len(array) for name, array in arrays.items()}
     if len(set(counts.values())) > 1:
         raise TaskError(f"{what} data: inputs differ in their number of samples: {counts}")
@@ -81,29 +108,32 @@ def load(
         raise TaskError(
             f"{what} data holds {count} samples, fewer than samples: {wanted}", key="samples"
         )
-    labels = None
+    labels: Labels | None = None
     if params.get("labels"):
-        made = params["kind"] == "arrays"
-        path = files.get("labels.npy" if made else "labels")
         try:
-            labels = _labels(params.get("label_key"), path, files, what)
-            if len(labels) != count:
-                raise TaskError(f"{what} data: {len(labels)} labels for {count} samples")
+            labels = _labels(params, files, count, what)
         except TaskError as error:
             error.key = "labels"
             raise
+    places = None
     if wanted is not None:
         seed = params.get("seed")
         taken: Any = slice(wanted)
         if seed is not None:
-            taken = choose(map(str, range(count)), wanted, seed)
+            taken = places = choose(map(str, range(count)), wanted, seed)
         count = wanted
-        arrays = {name: array[taken] for name, array in arrays.items()}
-        labels = None if labels is None else labels[taken]
-    warnings = _check_values(arrays, what)
+        arrays = {name: large.taken(array, taken) for name, array in arrays.items()}
+        if isinstance(labels, Mapping):
+            labels = {name: array[taken] for name, array in labels.items()}
+        elif labels is not None:
+            labels = labels[taken]
+    if what == "calibration":
+        # The converter takes raw bytes: in the machine's own order. `batches` does it for tests.
+        arrays = {n: a.astype(a.dtype.newbyteorder("="), copy=False) for n, a in arrays.items()}
+    warnings = [] if checked else _check_values(arrays, what)
     if what == "calibration" and count < FEW:
         warnings.append(f"calibration data holds {count} samples; {FEW} or more tell the ranges")
-    return Samples(arrays, count, True, labels, warnings)
+    return Samples(arrays, count, True, labels, warnings, places)
 
 
 def _check_values(arrays: Mapping[str, Array], what: str) -> list[str]:
@@ -120,7 +150,7 @@ def _check_values(arrays: Mapping[str, Array], what: str) -> list[str]:
                 f" ({len(bad)} of {len(array)} samples)"
             )
     warnings = []
-    constant = [n for n, array in floats.items() if array.size > 1 and array.min() == array.max()]
+    constant = [n for n, array in floats.items() if array.size > 1 and _is_constant(array)]
     if constant:
         value = float(arrays[constant[0]].flat[0])
         message = f"{what} data: input {constant[0]!r} is constant ({value:g} everywhere)"
@@ -138,20 +168,45 @@ def _not_finite(array: Array) -> Array:
     its file, and is not in memory before it is needed."""
     import numpy as np
 
-    step = max(1, _PART // max(1, array[0].nbytes))
-    parts = [
+    return np.concatenate([
         start + np.flatnonzero(~np.isfinite(part.reshape(len(part), -1)).all(axis=1))
-        for start in range(0, len(array), step)
-        for part in [array[start : start + step]]
-    ]
-    return np.concatenate(parts)
+        for start, part in _parts(array)
+    ])  # fmt: skip
+
+
+def _parts(array: Array) -> Iterator[tuple[int, Array]]:
+    """A large array bit by bit, and where each begins; none of it stays in memory."""
+    step = max(1, _PART // max(1, array[0].nbytes))
+    for start in range(0, len(array), step):
+        yield start, array[start : start + step]
+        if len(array) > step:
+            release(array)
+
+
+def _extremes(array: Array) -> tuple[float, float]:
+    parts = [(part.min(), part.max()) for _, part in _parts(array)]
+    return float(min(low for low, _ in parts)), float(max(high for _, high in parts))
+
+
+def _is_constant(array: Array) -> bool:
+    first = array.flat[0]
+    return all(bool((part == first).all()) for _, part in _parts(array))
+
+
+def release(array: Array) -> None:
+    """Give back the pages of a file that an array shows. Nothing happens to other arrays."""
+    base: Any = array
+    while base is not None and not isinstance(base, mmap.mmap):
+        base = getattr(base, "base", None)
+    if base is not None and not base.closed and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def _outliers(name: str, array: Array) -> list[str]:
     """A few far values widen a range, until the 256 steps of int8 miss all the others."""
     import numpy as np
 
-    low, high = float(array.min()), float(array.max())
+    low, high = _extremes(array)
     if high - low > float(np.finfo(np.float32).max):
         raise TaskError(
             f"calibration data: input {name!r} reaches from {low:g} to {high:g}, which no"
@@ -176,6 +231,24 @@ def batches(samples: Samples, inputs: Sequence[Spec], size: int) -> Iterator[dic
     """
     import numpy as np
 
+    step, stacked = _step(samples, inputs, size)
+    for start in range(0, samples.count, step):
+        batch = {}
+        for name, one in stacked.items():
+            array = samples.arrays[name]
+            part = array[start] if one else array[start : start + step]
+            # In the machine's own order; ascontiguousarray would make a scalar a vector.
+            part = np.asarray(part, array.dtype.newbyteorder("="), order="C")
+            batch[name] = part if part.flags.aligned else part.copy()
+        yield batch
+
+
+def step_of(samples: Samples, inputs: Sequence[Spec], size: int) -> int:
+    """How many samples `batches` takes at once. Raises TaskError as it does."""
+    return _step(samples, inputs, size)[0]
+
+
+def _step(samples: Samples, inputs: Sequence[Spec], size: int) -> tuple[int, Mapping[str, bool]]:
     stacked = {
         spec["name"]: samples.arrays[spec["name"]].ndim == len(spec["shape"]) + 1 for spec in inputs
     }
@@ -199,14 +272,31 @@ def batches(samples: Samples, inputs: Sequence[Spec], size: int) -> Iterator[dic
             f"{samples.count} samples do not fill batches of {step}, the model's fixed batch size"
             + (f"; take the first {whole} by samples: {whole}" if whole else "")
         )
-    for start in range(0, samples.count, step):
-        yield {
-            name: np.asarray(
-                samples.arrays[name][start] if one else samples.arrays[name][start : start + step],
-                order="C",  # ascontiguousarray would make a scalar a vector
-            )
-            for name, one in stacked.items()
-        }
+    return step, stacked
+
+
+def count_of(path: Path) -> int:
+    """About how many samples a file of arrays holds, from its headers: 0 where nobody can tell."""
+    import numpy as np
+
+    try:
+        if not zipfile.is_zipfile(path):
+            return len(np.load(path, mmap_mode="r", allow_pickle=False))
+        with zipfile.ZipFile(path) as archive:
+            return max((_rows(archive, name) for name in archive.namelist()), default=0)
+    except Exception:  # who reads it says what is wrong
+        return 0
+
+
+def _rows(archive: zipfile.ZipFile, name: str) -> int:
+    import numpy as np
+
+    with archive.open(name) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version != (1, 0):
+            return 0
+        shape, _, _ = np.lib.format.read_array_header_1_0(stream)
+        return int(shape[0]) if shape else 0
 
 
 def is_stacked(samples: Samples, inputs: Sequence[Spec]) -> bool:
@@ -290,7 +380,9 @@ def _open(path: Path, what: str) -> Any:
 
 def _member(archive: Any, name: str, what: str, shown: str) -> Array:
     try:
-        array: Any = archive[name]
+        array: Any = large.member(archive, name)
+    except TaskError as error:
+        raise TaskError(f"{what} data: {shown}: {error}") from error
     except Exception as error:  # zlib, zip, pickle refused, a header that lies
         if _OBJECTS in str(error):
             raise TaskError(f"{what} data: {shown}: array {name!r} {_NO_OBJECTS}") from error
@@ -302,58 +394,60 @@ def _member(archive: Any, name: str, what: str, shown: str) -> Array:
     return result
 
 
-def _labels(key: str | None, path: Path | None, files: Mapping[str, Path], what: str) -> Array:
-    import numpy as np
+def _labels(params: Mapping[str, Any], files: Mapping[str, Path], count: int, what: str) -> Labels:
+    """What is declared as labels, of any kind: whether a metric can use it, that metric says."""
+    several: Mapping[str, str | None] | None = params.get("label_keys")
+    if params["kind"] == "arrays":
+        if "labels.npy" in files:
+            return _label_array(_open(files["labels.npy"], what), "", count, what)
+        names = json.loads(files["arrays.json"].read_text())["labels"]
+        return {
+            name: _label_array(_open(files[f"label.{index}.npy"], what), name, count, what)
+            for index, name in enumerate(names)
+        }
+    if several is None:
+        found = _label_member(params.get("label_key"), "", files, what)
+        return _label_array(found, "", count, what)
+    return {
+        name: _label_array(_label_member(key, name, files, what), name, count, what)
+        for name, key in several.items()
+    }
 
+
+def _label_member(key: str | None, name: str, files: Mapping[str, Path], what: str) -> Array:
+    """An array of the .npz, or the .npy file of labels."""
     if key is None:
-        assert path is not None
+        path = files[f"labels.{name}" if name else "labels"]
         array = _open(path, what)
-    else:
-        archive = _open(files["npz"], what)
-        if key not in archive.files:
-            raise TaskError(
-                f"{what} data: labels: {files['npz'].name} has no array {key!r}"
-                f" (it has {sorted(archive.files)})"
-            )
-        array = _member(archive, key, what, files["npz"].name)
-    if array.dtype.kind not in "iubf" or not array.ndim:
-        raise TaskError(_label_forms(array, what))
-    if array.dtype.kind == "f":
-        _refuse_label(~np.isfinite(array), array, "is NaN or infinite", what)
-        _refuse_label(array != np.floor(array), array, "is not a whole number", what)
-        _refuse_label(np.abs(array) > 2.0**53, array, "is no class number", what)
-    if array.ndim == 2 and array.shape[1] > 1:
-        hot = ((array == 0) | (array == 1)).all(axis=1) & (array.sum(axis=1) == 1)
-        if not hot.all():
-            row = int(np.argmin(hot))
-            raise TaskError(
-                f"{what} data: labels of shape {list(array.shape)} must be one-hot, but row {row}"
-                " does not hold exactly one 1 and else 0; or give class numbers (N,)"
-            )
-        array = array.argmax(axis=1)
-    if array.size != len(array):
-        raise TaskError(_label_forms(array, what))
-    result: Array = array.reshape(-1).astype(np.int64)
-    return result
+        if hasattr(array, "files"):
+            raise TaskError(f"{what} data: labels: {path.name} is an archive; give a .npy file")
+        found: Array = array
+        return found
+    archive = _open(files["npz"], what)
+    if key not in archive.files:
+        raise TaskError(
+            f"{what} data: labels: {files['npz'].name} has no array {key!r}"
+            f" (it has {sorted(archive.files)})"
+        )
+    return _member(archive, key, what, files["npz"].name)
 
 
-def _label_forms(array: Array, what: str) -> str:
-    return (
-        f"{what} data: labels must be class numbers (N,) or one-hot (N, classes), not"
-        f" {array.dtype} of shape {list(array.shape)}"
-    )
-
-
-def _refuse_label(bad: Array, array: Array, why: str, what: str) -> None:
-    """TaskError for the first label that is `bad`."""
+def _label_array(array: Array, name: str, count: int, what: str) -> Array:
+    """Labels as they are, in the machine's byte order; one whole number a sample is int64 (N,)."""
     import numpy as np
 
-    if bad.any():
-        sample = int(np.argmax(bad.reshape(len(array), -1).any(axis=1)))
-        value = float(array[bad].flat[0])
+    shown = f"labels {name!r}" if name else "labels"
+    if array.dtype.kind not in "iubfSU" or not array.ndim:
         raise TaskError(
-            f"{what} data: the label {value:g} of sample {sample} {why}; labels are class numbers"
+            f"{what} data: {shown} must be numbers or text, samples along the first axis, not"
+            f" {array.dtype} of shape {list(array.shape)}"
         )
+    if len(array) != count:
+        raise TaskError(f"{what} data: {len(array)} {shown} for {count} samples")
+    if array.dtype.kind in "iub" and array.size == count:
+        return array.reshape(-1).astype(np.int64)
+    native: Array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return native
 
 
 def shape_text(shape: Sequence[int | None]) -> str:

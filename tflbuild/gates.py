@@ -100,9 +100,9 @@ def validate_gate(
     for shipped, signature in zip(model.signatures, measured["signatures"], strict=True):
         name = signature["signature"]
         where = f" of signature {name!r}" if several else ""
-        values = {m["name"]: m for m in measured["metrics"] if m["signature"] == name}
-        for limits in () if why else shipped.metrics:
-            metric_gate.judge(found, limits, values[limits.name], where, name if several else "")
+        own = [m for m in measured["metrics"] if m["signature"] == name]
+        for metric in () if why else shipped.metrics:
+            metric_gate.judge(found, metric, own, where, name if several else "", last or {})
     interface_gate.judge(found, measured.get("interface"), model, last or {})
     for warning in dict.fromkeys(warnings):
         found.warn("data" if warning.endswith("not representative") else "stage", warning)

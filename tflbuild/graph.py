@@ -3,10 +3,13 @@
 ```
 data:M:test ─┬─► reference:M ──────────────────┐
              └─────────────────────────────────┤
-lower:M ─► evaluate:M ┄► convert:M:O ─┬─► validate:M:O ┄┐
+lower:M ─► evaluate:M ─► baseline:M ──────────┤
+                      ┄► convert:M:O ─┬─► validate:M:O ┄┐
 data:M:calibration ─────►┘            └─► compat:M:O@T ┄┴► release:M:O@T
 ─► data edge (the input's digest enters the key)   ┄► gate ("did it pass", never in a key)
 ```
+
+baseline:M is there for quantized files: without one, nothing asks what quantization does.
 
 Where a target wants other forms of its files, emit:M:O@T stands before release:M:O@T. What a
 runtime is built from is a task of the target: runtime:T, after all releases for it.
@@ -31,6 +34,7 @@ from tflbuild.making import making, member_of
 from tflbuild.manifest.model import Model, Optimization, Workspace
 from tflbuild.manifest.parity import limits_of, top_k_of
 from tflbuild.manifest.problems import Problems
+from tflbuild.metrics.inputs import MetricInputs, metric_inputs
 from tflbuild.model_data import (
     data_inputs,
     data_kind,
@@ -44,10 +48,12 @@ from tflbuild.model_data import (
     sequences,
 )
 from tflbuild.optimizations.base import AI_EDGE
+from tflbuild.optimizations.none import NAME as NONE
 from tflbuild.profiles import Group, groups
 from tflbuild.sources import FORMATS
 from tflbuild.sources.base import TFLITE
 from tflbuild.sources.made import OUTPUT
+from tflbuild.stages.validate import BASELINE
 from tflbuild.step import EMITTED, OP_LIST, Artifact, Port, Step, report_of
 from tflbuild.targets import micro
 from tflbuild.usercode import code_inputs
@@ -145,8 +151,9 @@ def environment_step(
 
 
 def model_steps(workspace: Workspace, model: Model) -> list[Step]:
-    """All tasks of one model: 3 and, for each optimization, 2 and 2 for each target; one more for
-    data that is not arrays yet, and for a source that is made first."""
+    """All tasks of one model: 3 and, for each optimization, 2 and 2 for each target; one more
+    where an optimization quantizes, for data that is not arrays yet, and for a source that is made
+    first."""
     name = model.name
     source = lowering_inputs(workspace.root, model)
     test_params, test_files = data_inputs("test", [parity_data(s) for s in model.signatures])
@@ -173,13 +180,43 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
              request=_retry(model, source),
              report=report_of(f"evaluate:{name}"), action=evaluation),
     ]  # fmt: skip
+    steps += baseline_steps(workspace, model, test_params, test_files)
+    measuring = metric_inputs(workspace.root, model)
     for optimization in model.optimizations:
-        steps += optimization_steps(workspace, model, optimization, source, test_params, test_files)
+        steps += optimization_steps(
+            workspace, model, optimization, source, test_params, test_files, measuring
+        )
     if model.benchmark is not None:
         from tflbuild.benchmarking.task import benchmark_step
 
         steps.append(benchmark_step(workspace, model, test_params, test_files))
     return steps
+
+
+def baseline_steps(
+    workspace: Workspace,
+    model: Model,
+    test_params: Sequence[Mapping[str, Any] | None],
+    test_files: Mapping[str, str],
+) -> list[Step]:
+    """The task that runs the float file on the test data, with the kernels that a quantized one
+    is run with; none where no optimization quantizes."""
+    quantized = [o for o in model.optimizations if o.quantize != NONE]
+    if not quantized:
+        return []
+    ways = [g.running(workspace.root) for o in quantized for g in groups(workspace, o)]
+    running = max(ways, key=lambda way: len(way.params) + len(way.files))
+    return [Step(
+        f"baseline:{model.name}", "baseline", model,
+        params={"test": test_params, "sequences": sequences(model), **running.params},
+        files={**test_files, **running.files},
+        request=running.request,
+        ports=(
+            Port(f"evaluate:{model.name}", ("float.tflite",)),
+            Port(f"lower:{model.name}", ("interface.json",)),
+            *data_ports("test", model),
+        ),
+    )]  # fmt: skip
 
 
 def making_steps(root: Path, model: Model) -> list[Step]:
@@ -291,9 +328,14 @@ def optimization_steps(
     source: SourceInputs,
     test_params: Sequence[Mapping[str, Any] | None],
     test_files: Mapping[str, str],
+    measuring: MetricInputs,
 ) -> list[Step]:
     """convert and validate once for each converter profile, compat and release for each target."""
     steps: list[Step] = []
+    baseline: tuple[Port, ...] = ()
+    if optimization.quantize != NONE:
+        kept = ("baseline.json", "output.*.npy")
+        baseline = (Port(f"baseline:{model.name}", kept, BASELINE),)
     for group in groups(workspace, optimization):
         pair = f"{model.name}:{optimization.name}{group.suffix}"
         convert_task, validate_task = f"convert:{pair}", f"validate:{pair}"
@@ -308,20 +350,23 @@ def optimization_steps(
                 "signatures": [
                     {
                         "data": data_name(shipped),
-                        "metrics": [{"name": m.name, "output": m.output} for m in shipped.metrics],
+                        "metrics": [plain(metric) for metric in metrics],
                         "top_k": top_k_of(limits_of(shipped, optimization)),
                     }
-                    for shipped in model.signatures
+                    for shipped, metrics in zip(model.signatures, measuring.params, strict=True)
                 ],
                 **golden_params,
                 **running.params,
             },
-            files={**test_files, **golden_files, **running.files},
-            request=running.request,
+            files={**test_files, **golden_files, **running.files, **measuring.files},
+            folders=measuring.folders,
+            modules=measuring.modules,
+            request={**running.request, **measuring.request},
             ports=(
                 Port(convert_task, ("model.tflite",)),
                 Port(f"lower:{model.name}", ("interface.json",)),
                 Port(f"reference:{model.name}", ("reference.json", "output.*.npy")),
+                *baseline,
                 *data_ports("test", model),
             ),
             report=report_of(validate_task),
@@ -422,6 +467,9 @@ def still_listed(root: Path, step: Step) -> bool:
             return listing.files == step.files
         except WrongData:
             return False
+    if step.stage == "validate":  # of its own it lists the code of metrics
+        code = metric_inputs(root, step.model).files if step.folders else {}
+        return all(step.files.get(name) == path for name, path in code.items())
     data = ("calibration.", "test.")
     source = {name: path for name, path in step.files.items() if not name.startswith(data)}
     return lowering_inputs(root, step.model).files == source

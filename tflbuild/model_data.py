@@ -13,6 +13,7 @@ from tflbuild.datasets import KINDS
 from tflbuild.datasets.base import WrongData
 from tflbuild.errors import ManifestError
 from tflbuild.manifest.model import (
+    ArrayRef,
     Data,
     FileData,
     ImageData,
@@ -65,10 +66,21 @@ def _data_inputs(prefix: str, data: Data, labelled: bool) -> tuple[dict[str, Any
         files.update({f"{prefix}.npy.{name}": path for name, path in data.npy})
     if data.labels is not None and labelled:
         params["labels"] = True
-        params["label_key"] = data.labels.key
-        if data.labels.key is None:
-            files[f"{prefix}.labels"] = data.labels.path
+        if isinstance(data.labels, tuple):
+            params["label_keys"] = {name: ref.key for name, ref in data.labels}
+        else:
+            params["label_key"] = data.labels.key
+        for name, ref in label_refs(data):
+            if ref.key is None:
+                files[f"{prefix}.labels{name and '.'}{name}"] = ref.path
     return params, files
+
+
+def label_refs(data: FileData) -> tuple[tuple[str, ArrayRef], ...]:
+    """Where the labels are, by name; "" for the only ones."""
+    if data.labels is None or isinstance(data.labels, tuple):
+        return data.labels or ()
+    return (("", data.labels),)
 
 
 def parity_data(shipped: Shipped) -> Data:
@@ -124,7 +136,7 @@ def data_ports(use: str, model: Model) -> tuple[Port, ...]:
         data = shipped.calibration if use == "calibration" else parity_data(shipped)
         if isinstance(data, MadeData):
             task, _ = _data_task(model, shipped, data_name(shipped) if use == "test" else use)
-            outputs = ("arrays.json", "array.*.npy", "labels.npy")
+            outputs = ("arrays.json", "array.*.npy", "labels.npy", "label.*.npy")
             ports.append(Port(task, outputs, prefix=f"{use}.{index}."))
     return tuple(ports)
 

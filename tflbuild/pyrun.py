@@ -132,6 +132,12 @@ def _yaml(text: str) -> str:
 
 _mirror: Mirror | None = None
 _inputs: dict[str, Path] = {}
+_own: list[str] = []  # what an action itself reads, and its code may as well
+
+
+def allow(*paths: Path) -> None:
+    """Files and folders (that are there) of an action's own; before `enter`."""
+    _own.extend(str(path) for path in paths)
 
 
 def enter(inputs: Mapping[str, Path], code: Mapping[str, Any], scratch: Path) -> None:
@@ -159,7 +165,9 @@ def enter(inputs: Mapping[str, Path], code: Mapping[str, Any], scratch: Path) ->
     if listing is None:
         lister = Lister()
         listing = lister.list
-        allowed = [str(scratch), *map(str, inputs.values()), *_private(root), *_installed(root)]
+        allowed = [
+            str(scratch), *map(str, inputs.values()), *_own, *_private(root), *_installed(root)
+        ]  # fmt: skip
         if not confine(root, [p for p in allowed if os.path.realpath(p) != root]):
             lister.end()  # and then it lists as anybody
     _mirror = Mirror(
@@ -173,7 +181,7 @@ def enter(inputs: Mapping[str, Path], code: Mapping[str, Any], scratch: Path) ->
         list=listing,
         outside=before.outside if before else Outside(),
     )
-    _mirror.outside.allow(root, str(folder), str(scratch), *map(str, inputs.values()))
+    _mirror.outside.allow(root, str(folder), str(scratch), *map(str, inputs.values()), *_own)
     _refuse_names_in_use(_mirror)
     libraries = (os.path.realpath(entry) for entry in sys.path if entry)
     beside = (entry for entry in libraries if not root.startswith(entry.rstrip(os.sep) + os.sep))

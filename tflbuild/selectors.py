@@ -21,7 +21,8 @@ from tflbuild.errors import ManifestError, ManifestErrors, UsageError
 from tflbuild.graph import Graph, artifacts_of, environments, model_steps
 from tflbuild.making import generate_files
 from tflbuild.manifest.model import FileData, Model, RandomData, Workspace
-from tflbuild.model_data import data_kind, parity_data
+from tflbuild.metrics.inputs import metric_inputs
+from tflbuild.model_data import data_kind, label_refs, parity_data
 from tflbuild.step import ORDER
 from tflbuild.usercode import code_inputs
 
@@ -178,12 +179,13 @@ def _reads(root: Path, model: Model) -> list[str]:
     if model.source.generate is not None:
         paths += generate_files(root, model.source.generate)[0]
     paths += code_inputs(root, model).files.values()
+    paths += metric_inputs(root, model).files.values()
     declared = [d for s in model.signatures for d in (s.calibration, parity_data(s))]
     for data in declared:
         if isinstance(data, FileData):
             paths += [data.npz] if data.npz else []
             paths += [path for _, path in data.npy]
-            paths += [data.labels.path] if data.labels else []
+            paths += [ref.path for _, ref in label_refs(data)]
         elif data is not None and not isinstance(data, RandomData):
             paths += KINDS[data_kind(data)].paths(root, model, data)
     return paths + [test.npz for test in model.golden]

@@ -14,9 +14,11 @@ from tflbuild.errors import Position
 from tflbuild.manifest.model import MadeData, Model, Optimization
 from tflbuild.stages import (
     adopt,
+    baseline,
     benchmark,
     compat,
     convert,
+    debug,
     emit,
     evaluate,
     fetch,
@@ -39,6 +41,7 @@ STAGES = {
     "lower": lower,
     "reference": reference,
     "evaluate": evaluate,
+    "baseline": baseline,
     "convert": convert,
     "compat": compat,
     "validate": validate,
@@ -52,10 +55,11 @@ STAGES = {
     "measure": measure,
     "adopt": adopt,
     "quantize": quantize,  # the quantizer that works on the float file
+    "debug": debug,  # no task of a build: `validate --debug` runs it aside
 }
 ORDER = (
-    "fetch", "generate", "data", "lower", "reference", "evaluate", "convert", "compat", "validate",
-    "benchmark", "emit", "release", "runtime",
+    "fetch", "generate", "data", "lower", "reference", "evaluate", "baseline", "convert", "compat",
+    "validate", "benchmark", "emit", "release", "runtime",
 )  # fmt: skip
 
 TIMEOUT = 1800.0  # seconds, of a task that belongs to no model

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -129,7 +130,8 @@ Feed = Mapping[str, "NDArray[Any]"]
 class Elsewhere:
     """One signature of a file, run by a validator.
 
-    `plan`: what `foreign/run_file.py` is told, but for the steps; `scratch`: a new folder.
+    `plan`: what `foreign/run_file.py` is told, but for the steps; `scratch`: a new folder, which
+    is there while it runs.
     """
 
     python: str
@@ -143,7 +145,7 @@ class Elsewhere:
         """
         import numpy as np
 
-        self.scratch.mkdir()
+        self.scratch.mkdir(parents=True)
         begins = []
         for step, (begin, feed) in enumerate(steps):
             begins.append(begin)
@@ -156,6 +158,7 @@ class Elsewhere:
                 name: np.load(self.scratch / f"{step}.out.{position}.npy", allow_pickle=False)
                 for position, name in enumerate(sorted(self.plan["tensors"]["outputs"]))
             }
+        shutil.rmtree(self.scratch)  # room for the next chunk
 
     def _start(self) -> None:
         from tflbuild.stages.guard import guarded_group

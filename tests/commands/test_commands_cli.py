@@ -152,6 +152,7 @@ def test_plan_of_a_new_workspace_runs_what_it_can_key_and_waits_for_the_rest(
         "lower:kws": "run",
         "reference:kws": "run",
         "evaluate:kws": "depends",
+        "baseline:kws": "depends",
         "convert:kws:int8": "depends",
         "validate:kws:int8": "depends",
         "compat:kws:int8@litert": "depends",

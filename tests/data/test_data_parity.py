@@ -12,9 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tflbuild import data
-from tflbuild.errors import TaskError
-from tflbuild.stages.validate import accuracy
 from tflbuild.validation.file import dequantize, quantize
 from tflbuild.validation.parity import parity_numbers
 
@@ -166,27 +163,3 @@ def test_what_is_not_quantized_stays() -> None:
     ids: dict[str, Any] = {"quantization": (0.5, 0), "dtype": np.int32}
     numbers = np.array([7], np.int32)
     assert quantize(numbers, ids).tolist() == [7]
-
-
-def test_accuracy() -> None:
-    labels = np.array([0, 2, 1])
-    samples = data.Samples({}, 3, True, labels)
-    right, wrong = np.eye(3)[labels], np.eye(3)[[0, 2, 2]]
-    metric = {"name": "accuracy", "output": None}
-    assert accuracy(metric, samples, {"y": right}, {"y": wrong}) == {
-        "output": "y",
-        "source": 1.0,
-        "file": pytest.approx(2 / 3),
-        "samples": 3,
-    }
-    binary = data.Samples({}, 3, True, np.array([0, 1, 1]))
-    scores = np.array([[0.2], [0.9], [0.4]])
-    assert accuracy(metric, binary, {"y": scores}, {"y": scores})["file"] == pytest.approx(2 / 3)
-    for given_samples, outputs, says in (
-        (data.Samples({}, 3, True), {"y": right}, "needs labels"),
-        (samples, {"y": right, "z": right}, "name one"),
-        (samples, {"y": right[:, :2]}, "labels reach from 0 to 2"),
-        (samples, {"y": right[:2]}, "2 rows for 3 labels"),
-    ):
-        with pytest.raises(TaskError, match=says):
-            accuracy(metric, given_samples, outputs, outputs)

@@ -181,10 +181,31 @@ def test_wrong_features(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("label", [[1.0], [b"cat"], [1, 2], []])
-def test_wrong_labels(tmp_path: Path, label: list[Any]) -> None:
-    (tmp_path / "a").write_bytes(records([example({"x": [1.0, 2.0], "y": label})]))
-    with refused("record 0 of a: the label 'y' must be one int64"):
+@pytest.mark.parametrize(
+    ("label", "kept"),
+    [
+        ([3], 3),
+        ([1.5], 1.5),
+        ([b"a cat"], b"a cat"),
+        ([1, 2], [1, 2]),
+        ([b"a", b"bc"], [b"a", b"bc"]),
+    ],
+)
+def test_labels_of_any_kind(tmp_path: Path, label: list[Any], kept: Any) -> None:
+    (tmp_path / "a").write_bytes(records([example({"x": [1.0, 2.0], "y": label})] * 2))
+    made = make(tmp_path, RecordData(("a",), features(**X), labels="y"))
+    assert made["labels"] == [kept, kept]
+    named = make(tmp_path, RecordData(("a",), features(**X), labels=(("one", "y"), ("two", "x"))))
+    assert named["labels"] == {"one": [kept, kept], "two": [[1.0, 2.0]] * 2}
+
+
+def test_wrong_labels(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(records([example({"x": [1.0, 2.0], "y": []})]))
+    with refused("record 0 of a: the label 'y' is empty"):
+        make(tmp_path, RecordData(("a",), features(**X), labels="y"))
+    wrong = [example({"x": [1.0, 2.0], "y": y}) for y in ([1], [1, 2])]
+    (tmp_path / "a").write_bytes(records(wrong))
+    with refused("record 1 of a: the label is int64 of shape \\[2\\], in the samples before"):
         make(tmp_path, RecordData(("a",), features(**X), labels="y"))
 
 

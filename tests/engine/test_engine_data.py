@@ -59,7 +59,7 @@ def made(empty: Fake) -> Fake:
 def built(made: Fake) -> Fake:
     result = made.build()
     assert result.ok, [task.reason for task in result.tasks]
-    assert result.done.counts.ran == 13
+    assert result.done.counts.ran == 14
     return made
 
 
@@ -96,6 +96,7 @@ def test_tasks_ports_and_keys(made: Fake) -> None:
     }
     assert {name: found for name, found in reads.items() if found} == {
         "reference:a": {"test.0.": "data:a:test"},
+        "baseline:a": {"test.0.": "data:a:test"},
         "convert:a:int8": {"calibration.0.": "data:a:calibration"},
         "validate:a:float32": {"test.0.": "data:a:test"},
         "validate:a:int8": {"test.0.": "data:a:test"},
@@ -151,7 +152,7 @@ models:
 def test_nothing_to_do_reaches_no_graph(built: Fake) -> None:
     result = built.build()
     assert (result.done.counts.ran, result.done.reached_graph) == (0, 0)
-    assert result.done.counts.up_to_date == 13
+    assert result.done.counts.up_to_date == 14
 
 
 def test_the_same_samples_in_other_files_convert_nothing(built: Fake) -> None:
@@ -180,7 +181,9 @@ def test_images_that_come_and_go(built: Fake) -> None:
     assert built.build().done.reached_graph == 0
     path = built.root / next(iter(chosen.values()))
     picture(built, f"{path.parent.name}/{path.name}", 99)
-    tested = ["data:a:test", "reference:a", "validate:a:float32", "validate:a:int8"]
+    tested = [
+        "baseline:a", "data:a:test", "reference:a", "validate:a:float32", "validate:a:int8",
+    ]  # fmt: skip
     assert ran(built) == tested
     path.unlink()
     assert ran(built) == tested

@@ -70,6 +70,26 @@ def test_samples_of_a_generator(made: Fake) -> None:
     assert made.build().done.reached_graph == 0
 
 
+def test_several_labels(made: Fake) -> None:
+    code = """
+import numpy as np
+
+def test():
+    for index in range(4):
+        yield {"x": np.float32([index, 2]), "word": f"w{index}", "box": np.float32([index, 1])}
+"""
+    manifest = MANIFEST.replace("labels: word", "labels: {boxes: box, words: word}")
+    made.write(manifest, {"lib/made.py": code})
+    result = made.build()
+    assert result.ok, [task.reason for task in result.tasks]
+    found = arrays(made)
+    assert [[0, 1], [1, 1], [2, 1], [3, 1]] in found
+    assert [b"w0", b"w1", b"w2", b"w3"] in found
+    made.write(files={"lib/made.py": code.replace('"box":', '"bax":')})
+    (failed,) = (task for task in made.build(keep_going=True).tasks if task.outcome == "failed")
+    assert "sample 0 has no 'box'; it has ['bax', 'word', 'x']" in failed.reason
+
+
 def test_the_key_is_the_code_that_it_imports(made: Fake) -> None:
     assert made.build().ok
     made.write(files={"lib/other.py": "x = 2\n"})
@@ -110,8 +130,10 @@ WRONG = [
     ("yield {'x': [[1.0], [1.0, 2.0]], 'word': 1}", "sample 0: input 'x' is no array"),
     ("yield {'x': object(), 'word': 1}", "sample 0: input 'x' is a object, no array of numbers"),
     ("yield {1: [1.0], 'word': 1}", "sample 0 names an input 1; names are text"),
-    ("yield {'x': [1.0], 'word': 0.5}", "sample 0: the label must be one class number, not float"),
-    ("yield {'x': [1.0], 'word': [1, 2]}", "sample 0: the label must be one class number"),
+    ("yield {'x': [1.0], 'word': 1j}", "sample 0: the label must be numbers or text, not complex"),
+    ("yield {'x': [1.0], 'word': [[1], [1, 2]]}", "sample 0: the label is no array"),
+    ("yield {'x': [1.0], 'word': 1}; yield {'x': [1.0], 'word': [1, 2]}",
+     "sample 1: the label is int64 of shape [2], in the samples before it int64 of shape []"),
     ("yield ({'x': [1.0]}, 1)", "sample 0 is a pair (inputs, label): write labels: pair"),
     ("yield {'word': 1}", "sample 0 is empty"),
     ("yield {'x': [1.0], 'word': 1}; 1 / 0", "lib/made.py:2: ZeroDivisionError: division by zero"),

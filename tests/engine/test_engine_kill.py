@@ -214,7 +214,7 @@ def test_two_builds_at_once(slow: Fake) -> None:
     runs = sorted([Run(one), Run(two)], key=lambda run: run.done["ran"])
     pids = {one.pid, two.pid}
     assert [run.code for run in runs] == [0, 0]
-    assert [run.done["ran"] for run in runs] == [0, 22]
+    assert [run.done["ran"] for run in runs] == [0, 24]
     (note,) = [e["message"] for e in runs[0].events if e["event"] == "note"]
     assert "waiting for the lock of this workspace, held by process" in note
     assert any(f"process {pid} " in note for pid in pids)

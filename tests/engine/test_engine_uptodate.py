@@ -18,9 +18,9 @@ from tflbuild.api import BuildResult
 from tflbuild.engine.events import Event, TaskDone
 
 OF_A = [
-    "compat:a:float32@litert", "compat:a:int8@litert", "convert:a:float32", "convert:a:int8",
-    "evaluate:a", "lower:a", "reference:a", "release:a:float32@litert", "release:a:int8@litert",
-    "validate:a:float32", "validate:a:int8",
+    "baseline:a", "compat:a:float32@litert", "compat:a:int8@litert", "convert:a:float32",
+    "convert:a:int8", "evaluate:a", "lower:a", "reference:a", "release:a:float32@litert",
+    "release:a:int8@litert", "validate:a:float32", "validate:a:int8",
 ]  # fmt: skip
 
 
@@ -28,7 +28,7 @@ OF_A = [
 def built(fake: Fake) -> Fake:
     result = fake.build()
     assert result.ok
-    assert result.done.counts.ran == 22
+    assert result.done.counts.ran == 24
     assert fake.index() == [
         "a-float32.tflite", "a-int8.tflite", "b-float32.tflite", "b-int8.tflite",
     ]  # fmt: skip
@@ -46,7 +46,7 @@ def test_nothing_changed_and_nothing_reaches_doit(built: Fake) -> None:
         result = built.build()
         nothing(result)
         assert result.done.reached_graph == 0
-        assert result.done.counts.up_to_date == 22
+        assert result.done.counts.up_to_date == 24
     assert built.dist() == before
     assert built.leftovers() == []
 
@@ -86,7 +86,7 @@ def test_one_model_of_several(built: Fake) -> None:
     built.model("a", 3)
     result = built.build()
     assert result.ran() == OF_A
-    assert result.done.reached_graph == 11  # the other model never got to doit
+    assert result.done.reached_graph == 12  # the other model never got to doit
     why = {t.task: t.why for t in result.tasks}
     assert why["lower:a"] == ("models/a.keras changed",)
     assert why["convert:a:int8"] == ("lowered.pb of lower:a changed",)
@@ -210,7 +210,7 @@ def test_another_model_in_the_manifest(built: Fake) -> None:
     built.write(MANIFEST + "  c: {source: {format: keras, path: models/c.keras}}\n")
     result = built.build()
     assert {name.split(":")[1] for name in result.ran()} == {"c"}
-    assert result.done.reached_graph == 11
+    assert result.done.reached_graph == 12
     assert len(built.index()) == 6
 
 
@@ -470,7 +470,7 @@ def test_unimportable_tensorflow(fake: Fake, tmp_path: Path) -> None:
     (tmp_path / "broken/tensorflow/__init__.py").write_text("raise ImportError('not here')")
     assert fake.run().code == 0
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "broken")}
-    for reached in (22, 0):  # another module path: by digests; then by the record
+    for reached in (24, 0):  # another module path: by digests; then by the record
         run = fake.run(env=environment)
         assert run.code == 0, run.err
         assert run.done["ran"] == 0

@@ -13,6 +13,7 @@ from tflbuild.manifest.model import (
     Accelerator,
     Budgets,
     CustomOp,
+    Metric,
     MetricLimits,
     Model,
     Optimization,
@@ -186,9 +187,16 @@ def test_outputs_that_are_not_numbers() -> None:
 def test_metrics(limits: MetricLimits, passed: bool) -> None:
     measured = validated()
     measured["metrics"] = [
-        {"signature": "s", "name": "accuracy", "file": 0.9, "source": 0.95, "samples": 100}
+        {
+            "signature": "s",
+            "name": "accuracy",
+            "file": 0.9,
+            "source": 0.95,
+            "samples": 100,
+            "float": None,
+        }
     ]
-    model = replace(MODEL, signatures=(Shipped(metrics=(limits,)),))
+    model = replace(MODEL, signatures=(Shipped(metrics=(Metric("accuracy", (limits,)),)),))
     verdict = gates.validate_gate(measured, model, Optimization("o"))
     assert verdict.passed is passed
     if not passed:

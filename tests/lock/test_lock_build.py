@@ -50,7 +50,7 @@ def test_a_changed_line_is_judged_and_nothing_runs(locked: Fake) -> None:
     result = locked.build(keep_going=True)
     assert result.exit_code == 1
     assert result.ran() == []
-    assert result.done.reached_graph == 11  # those of model a
+    assert result.done.reached_graph == 12  # those of model a
     assert messages(result, "fail") == [
         "validate:a:int8: output 'old' is now called 'y': an application that binds by name no"
         " longer finds it; by position nothing changes; undo it, or write"
@@ -80,7 +80,7 @@ def test_a_new_and_a_removed_lock(fake: Fake) -> None:
     new = fake.build()
     assert new.ok
     assert new.ran() == []
-    assert new.done.reached_graph == 22
+    assert new.done.reached_graph == 24
     edit(fake, "b:int8@litert", "old")
     assert not fake.build().ok
     (fake.root / LOCK).unlink()

@@ -19,6 +19,7 @@ from tflbuild.manifest.model import (
     Budgets,
     FileData,
     InputPin,
+    Metric,
     MetricLimits,
     Optimization,
     ParityLimits,
@@ -76,7 +77,7 @@ def test_everything_that_is_supported(load: Load) -> None:
     )
     assert model.evaluate == Budgets(max_params=1_000_000, max_macs=20_000_000)
     assert shipped.parity == ParityLimits(sqnr=20.0)
-    assert shipped.metrics == (MetricLimits("accuracy", 0.9, 0.01),)
+    assert shipped.metrics == (Metric("accuracy", (MetricLimits("accuracy", 0.9, 0.01),)),)
     assert model.timeout == 600.0
     assert str(model.position) == "tflbuild.yaml:5:3"
     places = {key: str(place).partition(":")[2] for key, place in model.positions.items()}

@@ -23,9 +23,11 @@ LARGEST_TEXT = 1 << 31  # bytes of an array of strings, which is put together in
 class Writer:
     """One array, samples along its first axis."""
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, kind: str = "input") -> None:
+        """`name`, `kind`: what it holds, for messages."""
         self.path = path
-        self.name = name  # of the input, for messages
+        self.name = name
+        self._kind = kind
         self.count = 0
         self._stream: IO[bytes] | None = None
         self._first: tuple[Any, tuple[int, ...]] | None = None  # dtype and shape of a sample
@@ -97,7 +99,7 @@ class Writer:
         np.save(self.path, array, allow_pickle=False)
 
     def _shown(self) -> str:
-        return f"input {self.name!r}" if self.name else "the input"
+        return f"{self._kind} {self.name!r}" if self.name else f"the {self._kind}"
 
 
 def as_bytes(text: Any) -> bytes:

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 
 class Sample(NamedTuple):
-    """One sample: an array for each input by name ("" for the only one), without a batch axis."""
+    """One sample: an array for each input by name ("" for the only one), without a batch axis; its
+    label, or several by name."""
 
     where: str  # for messages: "record 3 of data/a.tfrecord"
     inputs: Mapping[str, Any]
-    label: int | None = None
+    label: Any = None  # a class number, an array, text, or a dict of those
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def listing(root: Path, model: Model, data: PythonData) -> Listing:
     )
 
 
-def _ignored(model: Model, data: PythonData) -> str | None:
+def _ignored(model: Model, data: PythonData) -> str | list[str] | None:
     """What the test data take for the label, where the same function gives both: calibration needs
     no label."""
     if data.labels is not None:
@@ -66,6 +66,8 @@ def _ignored(model: Model, data: PythonData) -> str | None:
     for test in (shipped.test for shipped in model.signatures):
         if getattr(test, "python", None) == data.python:
             label = getattr(test, "labels", None)
+            if isinstance(label, tuple):
+                return [key for _, key in label]
             return label if isinstance(label, str) and label != PAIR else None
     return None
 
@@ -96,8 +98,13 @@ def samples(
         if found is _END:
             return
         if isinstance(found, Mapping) and "ignored" in params:
-            found = {name: value for name, value in found.items() if name != params["ignored"]}
-        sample = _sample(found, params["labels"], f"sample {count}")
+            ignored = params["ignored"]
+            ignored = [ignored] if isinstance(ignored, str) else ignored
+            found = {name: value for name, value in found.items() if name not in ignored}
+        labels = params["labels"]
+        if isinstance(labels, list):  # as JSON has pairs
+            labels = dict(labels)
+        sample = _sample(found, labels, f"sample {count}")
         count += 1
         yield sample
         held += sum(array.nbytes for array in sample.inputs.values())
@@ -121,11 +128,17 @@ def _set_seeds() -> None:
         sys.modules["tensorflow"].random.set_seed(0)
 
 
-def _sample(found: Any, labels: str | None, where: str) -> Sample:
-    label = None
+def _sample(found: Any, labels: str | Mapping[str, str] | None, where: str) -> Sample:
+    """`labels`: the key of the label, or of several by name; "pair"; None for no label."""
+    label: Any = None
+    keys: set[str] = set()
+    if isinstance(labels, Mapping):
+        keys = {*labels.values()}
+    elif labels not in (None, PAIR):
+        keys = {str(labels)}
     if isinstance(found, tuple) and len(found) == 2:
         found, label = found
-        if labels not in (None, PAIR):
+        if keys:
             raise TaskError(f"{where} is a pair (inputs, label): write labels: pair", key="labels")
     elif labels == PAIR:
         raise TaskError(f"{where} is no pair (inputs, label), as labels: pair says", key="labels")
@@ -139,18 +152,26 @@ def _sample(found: Any, labels: str | None, where: str) -> Sample:
         )
     if not isinstance(found, Mapping):
         found = {"": found}
-    elif labels not in (None, PAIR):
-        if labels not in found:
-            raise TaskError(f"{where} has no {labels!r}; it has {sorted(found)}", key="labels")
-        label = found[labels]
+    elif keys:
+        for key in sorted(keys):
+            if key not in found:
+                raise TaskError(f"{where} has no {key!r}; it has {sorted(found)}", key="labels")
+        if isinstance(labels, Mapping):
+            label = {name: found[key] for name, key in labels.items()}
+        else:
+            label = found[labels]
     inputs = {
         _name(name, where): _array(value, name, where)
         for name, value in found.items()
-        if labels in (None, PAIR) or name != labels
+        if name not in keys
     }
     if not inputs:
         raise TaskError(f"{where} is empty", key=NAME)
-    return Sample(where, inputs, None if labels is None else _label(label, where))
+    if labels is None:
+        return Sample(where, inputs)
+    if isinstance(labels, Mapping):
+        return Sample(where, inputs, {n: _label(v, where, f" {n!r}") for n, v in label.items()})
+    return Sample(where, inputs, _label(label, where))
 
 
 def _name(name: Any, where: str) -> str:
@@ -176,14 +197,23 @@ def _array(value: Any, name: str, where: str) -> Any:
     return array
 
 
-def _label(value: Any, where: str) -> int:
+def _label(value: Any, where: str, name: str = "") -> Any:
+    """Numbers or text as an array; one whole number as int."""
     import numpy as np
 
-    array = np.asarray(value)
-    if array.size != 1 or array.dtype.kind not in "iub":
+    try:
+        array = np.asarray(value)
+    except Exception as error:  # lists of unequal length; tensors raise what they like
         raise TaskError(
-            f"{where}: the label must be one class number, not {array.dtype} of shape"
+            f"{where}: the label{name} is no array: {one_line(error, 200)}", key="labels"
+        ) from error
+    text = array.dtype.kind == "O" and all(isinstance(v, str | bytes) for v in array.ravel())
+    if array.dtype.kind not in "iubfSU" and not text:
+        raise TaskError(
+            f"{where}: the label{name} must be numbers or text, not {array.dtype} of shape"
             f" {list(array.shape)}",
             key="labels",
         )
-    return int(array.reshape(-1)[0])
+    if array.size == 1 and array.dtype.kind in "iub":
+        return int(array.reshape(-1)[0])
+    return array

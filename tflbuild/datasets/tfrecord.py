@@ -70,6 +70,7 @@ def samples(
     readers = {feature["name"]: _reader(feature) for feature in params["features"]}
     inputs = {feature["name"]: feature["input"] for feature in params["features"]}
     label = params["label"]
+    labels = {"": label} if isinstance(label, str) else dict(label or ())
     records = {name.removeprefix(_FILE): files[name] for name in sorted(files)}
     compression, count = params["compression"], params["samples"]
     told["files"] = len(records)
@@ -81,7 +82,7 @@ def samples(
         told["records"] = total
         if total >= count:  # else all are read, and counted too few
             chosen = set(choose(map(str, range(total)), count, params["seed"]))
-    wanted = {*readers} | ({label} if label is not None else set())
+    wanted = {*readers, *labels.values()}
     number = taken = 0
     for shown, path in records.items():
         here: frozenset[int] | None = None
@@ -100,7 +101,8 @@ def samples(
                 inputs[name]: read(_feature(features, name, where), where)
                 for name, read in readers.items()
             }
-            yield Sample(where, values, _label(features, label, where))
+            found = {name: _label(features, key, where) for name, key in labels.items()}
+            yield Sample(where, values, found.get("", found or None))
             taken += 1
             if taken == count:
                 return
@@ -122,15 +124,21 @@ def _feature(features: Mapping[str, Feature], name: str, where: str, key: str = 
     return found
 
 
-def _label(features: Mapping[str, Feature], name: str | None, where: str) -> int | None:
-    if name is None:
-        return None
+def _label(features: Mapping[str, Feature], name: str, where: str) -> Any:
+    """One int64 as int; all else as an array: numbers (k,), or () for one; text alike."""
+    import numpy as np
+
     found = _feature(features, name, where, key="labels")
-    if found.kind != "int64" or found.array().size != 1:
-        raise TaskError(
-            f"{where}: the label {name!r} must be one int64; it is {_spoken(found)}", key="labels"
-        )
-    return int(found.array()[0])
+    if found.kind == "bytes":
+        array = np.empty(len(found.values), object)
+        array[:] = found.values
+    else:
+        array = found.array()
+    if not array.size:
+        raise TaskError(f"{where}: the label {name!r} is empty", key="labels")
+    if array.size > 1:
+        return array
+    return int(array[0]) if found.kind == "int64" else array.reshape(())
 
 
 def _spoken(feature: Feature) -> str:

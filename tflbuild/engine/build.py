@@ -403,7 +403,7 @@ def _entries(
     files: dict[str, Entry] = {}
     base = str(root)
     for step in steps:
-        if step.stage in ("data", "lower", "generate"):
+        if step.stage in ("data", "lower", "generate", "validate"):
             for folder in step.folders:
                 files[folder] = entry(base, folder)
             if not still_listed(root, step):

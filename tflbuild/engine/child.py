@@ -75,5 +75,6 @@ def _run(request: dict[str, Any], scratch: Path) -> dict[str, tuple[str, int]]:
     out.mkdir()
     module = importlib.import_module(f"tflbuild.stages.{request['stage']}")
     with pyrun.checked():
-        module.run(Request(request["params"], inputs, out, retry=request.get("retry", False)))
+        retry, progress = request.get("retry", False), request.get("progress", {})
+        module.run(Request(request["params"], inputs, out, retry, progress))
     return {path.name: (file_digest(path), path.stat().st_size) for path in sorted(out.iterdir())}

@@ -37,6 +37,7 @@ from tflbuild.engine.events import (
 )
 from tflbuild.engine.files import Seen
 from tflbuild.engine.judge import Judge, targets_of
+from tflbuild.engine.progress import Progress
 from tflbuild.engine.release import Releaser
 from tflbuild.engine.shown import show
 from tflbuild.engine.state import Outputs
@@ -133,6 +134,7 @@ class Runner:
         self.store = decider.store
         self.state = decider.state
         self.workers = workers
+        self.progress = Progress(decider.root, workers.work, jobs)
         self.folders = folders
         self.listen = listen
         self.jobs = jobs
@@ -201,6 +203,7 @@ class Runner:
                 return
             while len(self.running) < self.jobs and not self.stopping and (ready := self._next()):
                 self._start(ready)
+            self.progress.tell_cores(len(self.running), len(self.pending))
             if self.running:
                 for ended in self.workers.wait():
                     self._ended(self.running.pop(ended.job.identity), ended)
@@ -340,8 +343,12 @@ class Runner:
                 "timeout": step.timeout,
                 "env": step.request.get("retry_env" if pending.retry else "env", {}),
                 "retry": pending.retry,
+                **self.progress.request(
+                    step.stage, step.name, decision.key, pending.seen,
+                    begin_anew=step.name in self.decider.forced and pending.attempts == 1,
+                ),
             },
-        )
+        )  # fmt: skip
         self.running[job.identity] = pending
         self.listen(TaskStarted(step.name))
 
@@ -375,6 +382,8 @@ class Runner:
             reason = f"{reason} (by way of a SavedModel; frozen: {pending.first_failure})"
         if ended.kind == "crash":
             reason += crash_advice(step)
+        if ended.kind in ("crash", "timeout", "killed"):
+            reason += self.progress.goes_on(pending.decision.key)
         self._fail(step.name, reason, ended.seconds, self._log(step.name), pending.decision.why)
         self._settle(pending.node, ok=False)
 
@@ -422,6 +431,7 @@ class Runner:
             step.name, decision.key, decision.action.parts(), outputs, list(decision.why),
             ended.seconds, ended.max_rss,
         )  # fmt: skip
+        self.progress.forget(step.stage, decision.key)
         self.made[decision.key] = outputs
         self._settle_outputs(step, decision, outputs)
         self._done(

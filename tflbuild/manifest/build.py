@@ -70,6 +70,7 @@ class _Builder:
         custom_objects = self._custom_objects(source)
         code = source.python is not None or custom_objects is not None
         code |= any(isinstance(d, PythonData) for s in signatures for d in (s.calibration, s.test))
+        code |= any(m.python is not None for s in signatures for m in s.metrics)
         return Model(
             name=nodes.name,
             source=source,

@@ -79,7 +79,7 @@ def _has_effect(model: ModelNodes, key: str, code: bool) -> bool:
     if not code and own is not None and own.value is not None:
         model.key_problem(
             f"{key!r} has no effect: no code runs for this model (source.python,"
-            " custom_objects, data of python); remove it",
+            " custom_objects, data of python, metrics.python); remove it",
             own,
         )
     return code

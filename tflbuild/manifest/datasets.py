@@ -62,18 +62,29 @@ def _sampling(node: Node) -> dict[str, Any]:
 
 
 def _npz(model: ModelNodes, node: Node, given: Node) -> Data:
-    labels = get(node, "labels")
     path = model.file(given, ".npz", _other(given, ".npy", "npy"))
-    ref = ArrayRef(path, str(labels.value)) if labels is not None else None
-    return FileData(npz=path, labels=ref, **_sampling(node))
+    labels = _labels(get(node, "labels"), lambda key: ArrayRef(path, str(key.value)))
+    return FileData(npz=path, labels=labels, **_sampling(node))
 
 
 def _npy(model: ModelNodes, node: Node, given: Node) -> Data:
-    labels = get(node, "labels")
     files = entries(given) if isinstance(given.value, dict) else {"": given}
     arrays = {n: model.file(f, ".npy", _other(f, ".npz", "npz")) for n, f in files.items()}
-    ref = ArrayRef(model.file(labels, ".npy")) if labels is not None else None
-    return FileData(npy=tuple(sorted(arrays.items())), labels=ref, **_sampling(node))
+    labels = _labels(get(node, "labels"), lambda file: ArrayRef(model.file(file, ".npy")))
+    return FileData(npy=tuple(sorted(arrays.items())), labels=labels, **_sampling(node))
+
+
+def _labels(node: Node | None, read: Callable[[Node], Any]) -> Any:
+    """What `read` makes of the labels, or of several by name; None for none."""
+    if node is None or not node.value:
+        return None
+    if isinstance(node.value, dict):
+        return tuple((n, read(one)) for n, one in sorted(entries(node).items()))
+    return read(node)
+
+
+def _label_names(node: Node | None) -> Any:
+    return _labels(node, lambda one: str(one.value))
 
 
 def _random(model: ModelNodes, node: Node, own: Node) -> RandomData:
@@ -107,6 +118,12 @@ def _images(model: ModelNodes, node: Node, given: Node) -> Data | None:
         model.problem("images has no `folder`; write `images: {folder: FOLDER}`", given)
         return None
     labels, classes = get(node, "labels"), get(node, "classes")
+    if labels is not None and isinstance(labels.value, dict):
+        model.problem(
+            "with images, labels are classes: write `labels: folders`, or the path of a .csv file",
+            labels,
+        )
+        labels = None
     says = text(labels)
     if classes is not None and labels is None:
         model.key_problem("classes has no effect without labels: folders or a .csv file", classes)
@@ -263,7 +280,7 @@ def _tfrecord(model: ModelNodes, node: Node, given: Node) -> Data | None:
         files=tuple(_record_files(model, item) for item in items),
         features=tuple(sorted(built, key=lambda f: f.name)),
         compression=text(get(given, "compression")),
-        labels=text(get(node, "labels")),
+        labels=_label_names(get(node, "labels")),
         **_sampling(node),
     )
 
@@ -339,7 +356,7 @@ def _python(model: ModelNodes, node: Node, given: Node) -> Data | None:
         code,
         build_args(model, get(node, "args")),
         samples=_number(get(node, "samples")),
-        labels=text(get(node, "labels")),
+        labels=_label_names(get(node, "labels")),
     )
 
 

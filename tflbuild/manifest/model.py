@@ -13,6 +13,7 @@ from typing import Any
 from tflbuild.errors import Position
 
 Shape = tuple[int | None, ...]  # None: a dynamic dimension
+LabelNames = tuple[tuple[str, str], ...]  # several labels: name → where each is
 
 _OF_SIGNATURES = ("source.signatures.", "data.signatures.", "validate.signatures.")
 
@@ -112,14 +113,14 @@ class FileData:
 
     Exactly one of `npz` and `npy` is given. `npy` maps input name to path; the name "" stands
     for the only input of a model with one input (`npy: data/x.npy`).
-    `labels`: a key of the .npz, or (with npy) a path.
+    `labels`: a key of the .npz, or (with npy) a path; or several of them by name.
     """
 
     npz: str | None = None
     npy: tuple[tuple[str, str], ...] = ()
     samples: int | None = None  # take N samples; None: all
     seed: int | None = None  # choose them by it; None: the first ones
-    labels: ArrayRef | None = None
+    labels: ArrayRef | tuple[tuple[str, ArrayRef], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -169,24 +170,26 @@ class Feature:
 
 @dataclass(frozen=True)
 class RecordData:
-    """TFRecord files of tf.train.Example. `labels`: the feature that is the class."""
+    """TFRecord files of tf.train.Example. `labels`: the feature that holds them, or several by
+    name."""
 
     files: tuple[str, ...]  # patterns, relative to the root
     features: tuple[Feature, ...]
     compression: str | None = None  # none, gzip, zlib; None: look
     samples: int | None = None
     seed: int | None = None
-    labels: str | None = None
+    labels: str | LabelNames | None = None
 
 
 @dataclass(frozen=True)
 class PythonData:
-    """Samples that a function of the user's gives. `labels`: a key of each sample, or "pair"."""
+    """Samples that a function of the user's gives. `labels`: a key of each sample, or "pair"; or
+    several keys by name."""
 
     python: Code
     args: str = ""  # of the function, as JSON
     samples: int | None = None
-    labels: str | None = None
+    labels: str | LabelNames | None = None
 
 
 MadeData = ImageData | RecordData | PythonData  # which a task of the graph makes arrays of
@@ -320,12 +323,34 @@ class Golden:
 
 @dataclass(frozen=True)
 class MetricLimits:
-    """Limits on one metric (today: accuracy). `output` names the output where there are several."""
+    """Limits on one number, by the name under which it is measured; None: no limit.
+
+    A drop is how much worse it got, whichever way is worse.
+    """
 
     name: str
     min: float | None = None
-    max_drop: float | None = None  # against the source's own metric, on the same data
-    output: str | None = None
+    max_drop: float | None = None  # against the source's own, on the same data
+    max: float | None = None
+    max_drop_from_last: float | None = None  # against the last release's (tflbuild.lock)
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric to measure on the test data. Which settings it takes, `manifest/metrics.py` says.
+
+    `limits`: of its one number, or of those that a function of the user's gives; perhaps none.
+    """
+
+    name: str  # of tflbuild.metrics.METRICS, or python
+    limits: tuple[MetricLimits, ...] = ()
+    output: str | None = None  # where there are several
+    labels: str | None = None  # where the labels are several arrays
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    vocabulary: str = ""  # a file
+    python: Code | None = None
+    args: str = ""  # of `python`, as JSON
 
 
 @dataclass(frozen=True)
@@ -350,7 +375,7 @@ class Shipped:
     calibration: Data | None = None
     test: Data | None = None
     parity: ParityLimits = field(default_factory=ParityLimits)
-    metrics: tuple[MetricLimits, ...] = ()
+    metrics: tuple[Metric, ...] = ()
     sequence: Sequence | None = None  # None: the file's own state begins anew with each call
 
 

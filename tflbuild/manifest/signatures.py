@@ -11,11 +11,10 @@ from typing import Any
 
 from tflbuild.manifest.context import ModelNodes
 from tflbuild.manifest.datasets import build_data
+from tflbuild.manifest.metrics import build_metrics
 from tflbuild.manifest.model import (
     Data,
     InputPin,
-    MetricLimits,
-    RandomData,
     Sequence,
     Shipped,
 )
@@ -81,7 +80,7 @@ class _Reader:
             calibration=self._data("calibration"),
             test=test,
             parity=build_parity(self.model, self.below),
-            metrics=self._metrics(test),
+            metrics=build_metrics(self.model, self.below, test),
             sequence=self._sequence(),
         )
 
@@ -89,33 +88,6 @@ class _Reader:
         if self.below and get(self.model.tree, "data", *self.below, use) is not None:
             return build_data(self.model, use, self.name)
         return build_data(self.model, use)
-
-    def _metrics(self, test: Data | None) -> tuple[MetricLimits, ...]:
-        result = []
-        found = entries(get(self.model.tree, "validate", *self.below, "metrics"))
-        for name, node in sorted(found.items()):
-            limits = MetricLimits(name, **_numbers(node), output=text(get(node, "output")))
-            if limits.min is None and limits.max_drop is None:
-                self.model.problem(f"{name} has no limit; give min or max_drop", node)
-            wrong = ""
-            said = get(self.model.tree, "data", *self.below, "test")
-            if test is None and (said or get(self.model.tree, "data", "test")) is not None:
-                continue  # it is there, and wrong, which has been told
-            if test is None:
-                wrong = "is missing"
-            elif isinstance(test, RandomData):
-                wrong = "is random"
-            elif test.labels is None:
-                wrong = "has no labels"
-            if wrong:
-                where = ".".join(("data", *self.below, "test"))
-                self.model.key_problem(
-                    f"{name} needs labelled data, and {where} {wrong}; "
-                    "write `data: {test: {npz: FILE, labels: NAME}}`",
-                    node,
-                )
-            result.append(limits)
-        return tuple(result)
 
     def _sequence(self) -> Sequence | None:
         node = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from tflbuild.engine.build import Outcome
 from tflbuild.errors import one_line
 from tflbuild.evaluation import runtimes
 from tflbuild.manifest.model import Target
-from tflbuild.reporting.layout import Column, Grid, first_few, show, stdout
+from tflbuild.reporting.layout import Column, Grid, clean, first_few, show, stdout
 from tflbuild.step import Artifact
 from tflbuild.verdict import Finding, Margin, Verdict, amount, size
 
@@ -137,18 +137,19 @@ def artifacts(outcome: Outcome) -> Grid:
     result, graph = outcome.result, outcome.graph
     assert result is not None
     assert graph is not None
-    metrics = any(m.get("metrics") for m in result.measured.values())
+    metrics = _metric_names(m for m in result.measured.values() if m.get("metrics"))
     budgets = {str(a): _budget(outcome, a) for a in graph.artifacts()}
     budgeted = any(budgets.values())
     grid = Grid(
         Column("artifact"),
-        Column("stage", leaves=5),
+        Column("stage", leaves=6),
         Column("status"),
-        Column("time", right=True, leaves=1),
-        Column("float → file", right=True, leaves=2),
-        Column("SQNR", right=True, leaves=3),
-        *([Column("accuracy", leaves=4)] if metrics else []),
-        *([Column("budget", leaves=6)] if budgeted else []),
+        Column("time", right=True, leaves=2),
+        Column("float → file", right=True, leaves=3),
+        Column("SQNR", right=True, leaves=4),
+        *([Column(metrics[0] if len(metrics) == 1 else "metric", leaves=5)] if metrics else []),
+        *([Column("± 95 %", leaves=1)] if metrics else []),
+        *([Column("budget", leaves=7)] if budgeted else []),
     )
     for artifact in graph.artifacts():
         stages = _stages(outcome, artifact)
@@ -165,7 +166,7 @@ def artifacts(outcome: Outcome) -> Grid:
                 result.sizes.get(convert),
             ),
             _worst(validation),
-            *([_accuracy(validation)] if metrics else []),
+            *(_metric(validation, named=len(metrics) > 1) if metrics else []),
             *([budgets[str(artifact)]] if budgeted else []),
         )
     return grid
@@ -312,12 +313,35 @@ def _worst(validation: Any) -> str:
     return "exact" if validation.get("parity") else ""
 
 
-def _accuracy(validation: Any) -> str:
-    values = [m for m in validation.get("metrics", []) if m["name"] == "accuracy"]
-    if not values:
-        return ""
-    worst = min(values, key=lambda m: float(m["file"]))
-    return f"{worst['file']:.4f} of {worst['source']:.4f}"
+def _first_metric(validation: Mapping[str, Any]) -> str:
+    """The metric that a table shows: accuracy, else the first one."""
+    names = [str(m["name"]) for m in validation.get("metrics", [])]
+    return "accuracy" if "accuracy" in names else next(iter(names), "")
+
+
+def _metric_names(validations: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(_first_metric(v) for v in validations))
+
+
+def _metric(validation: Mapping[str, Any], named: bool) -> list[str]:
+    """The number of the file beside the source's, of the signature where it is worst; and half of
+    its interval."""
+    name = _first_metric(validation)
+    values = [m for m in validation.get("metrics", []) if m["name"] == name]
+    known = [m for m in values if m["file"] is not None and m["source"] is not None]
+    if not known:
+        return ["?" if values else "", ""]
+    worst = min(known, key=lambda m: m["file"] if m["higher_is_better"] else -m["file"])
+    text = f"{_number(worst['file'])} of {_number(worst['source'])}"
+    low, high = worst["interval"] or (0.0, 0.0)
+    return [
+        f"{clean(name, 30)} {text}" if named else text,
+        f"±{(high - low) / 2:.2g}" if worst["interval"] else "",
+    ]
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.4g}"
 
 
 def _shown(how: Callable[[int], str], value: int | None) -> str:

@@ -29,6 +29,8 @@ class TensorSpec:
 class RunState(Protocol):
     """What `Signature.run` keeps from call to call."""
 
+    goes_on: bool  # `forget` leaves something that a call changes
+
     def forget(self) -> None:
         """State tensors begin anew; variables go on."""
         ...

@@ -57,6 +57,7 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
     model = _read(data)
     if crashes(problem := load_problem(data, model)):
         raise TaskError(f"it is not a sound .tflite file: {problem}", key="source.path")
+    assigns = any(op.name == "ASSIGN_VARIABLE" for g in model.subgraphs for op in g.ops)
     signatures = []
     for found in _interfaces(model, params.get("signatures")):
         graph = model.subgraphs[found.subgraph]
@@ -66,7 +67,7 @@ def load(path: Path, params: Mapping[str, Any]) -> Loaded:
                 tuple(_spec(io.name, graph.tensors[io.tensor]) for io in found.inputs),
                 tuple(io.name for io in found.outputs),
                 _no_graph,
-                runner := _Runner(path, graph, found, bool(model.signatures)),
+                runner := _Runner(path, graph, found, bool(model.signatures), assigns),
                 runner,
             )
         )
@@ -181,8 +182,12 @@ def _no_save(traced: Mapping[str, Any], folder: Path) -> None:
 class _Runner:
     """The file as it came, in the LiteRT interpreter; it is opened by the first call."""
 
-    def __init__(self, path: Path, graph: Subgraph, interface: Interface, signed: bool) -> None:
+    def __init__(
+        self, path: Path, graph: Subgraph, interface: Interface, signed: bool, goes_on: bool
+    ) -> None:
+        """`goes_on`: the file assigns variables."""
         self._path, self._graph, self._interface, self._signed = path, graph, interface, signed
+        self.goes_on = goes_on
         self._stateful = any(tensor.is_variable for tensor in graph.tensors)
         self._interpreter: Any = None
 

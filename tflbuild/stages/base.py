@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,12 +19,14 @@ from tflbuild.errors import TaskError
 
 @dataclass(frozen=True)
 class Request:
-    """One action in a child: parameters and files in, files out."""
+    """One action in a child: parameters and files in, files out. `progress`: what
+    `validation.running.Progress` is made of."""
 
     params: Mapping[str, Any]
     inputs: Mapping[str, Path]
     out: Path
     retry: bool = False
+    progress: Mapping[str, Any] = field(default_factory=dict)
 
     def read_json(self, name: str) -> Any:
         return json.loads(self.inputs[name].read_text())

@@ -1,17 +1,20 @@
 """data: records, images or a generator become arrays, once for all stages that read them.
 
 Outputs: `arrays.json` (the input of each array, by its number), `array.<n>.npy` (little-endian,
-samples along the first axis), `labels.npy` where there are labels; and for people `data.json`, what
-was read, and `names.json`, where each sample comes from. Who reads the arrays does not read those:
-other files with the same samples change nothing.
+samples along the first axis), `labels.npy` where there are labels (several: `label.<n>.npy`, whose
+names `arrays.json` has too); and for people `data.json`, what was read, and `names.json`, where
+each sample comes from. Who reads the arrays does not read those: other files with the same samples
+change nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tflbuild.datasets import KINDS
 from tflbuild.datasets.arrays import Writer
+from tflbuild.datasets.base import Sample
 from tflbuild.errors import TaskError
 from tflbuild.stages.base import Request
 
@@ -23,13 +26,12 @@ NAMED = 100_000  # samples whose origin is kept
 
 
 def run(request: Request) -> None:
-    import numpy as np
-
     params = request.params
     told: dict[str, Any] = {}
     writers: dict[str, Writer] = {}
-    labels: list[int | None] = []
+    labels: dict[str, Writer] = {}
     names: list[str] = []
+    count = 0
     try:
         samples = KINDS[params["kind"]].samples(params, request.inputs, told)
         for sample in samples:
@@ -43,25 +45,50 @@ def run(request: Request) -> None:
                 )
             for name, array in sample.inputs.items():
                 writers[name].add(array, sample.where)
-            labels.append(sample.label)
+            if sample.label is not None:
+                _add_labels(labels, sample, request)
             if len(names) < NAMED:
                 names.append(sample.where)
-        if not labels:
+            count += 1
+        if not count:
             raise TaskError("the data holds no sample")
         wanted = params.get("samples")
-        if wanted is not None and len(labels) < wanted:
+        if wanted is not None and count < wanted:
             raise TaskError(
-                f"the data holds {len(labels)} samples, fewer than samples: {wanted}",
+                f"the data holds {count} samples, fewer than samples: {wanted}",
                 key="samples",
             )
         made = {name: writer.close() for name, writer in writers.items()}
-        if labels[0] is not None:
-            np.save(request.out / "labels.npy", np.array(labels, "<i8"), allow_pickle=False)
+        for writer in labels.values():
+            writer.close()
     except OSError as error:
         reason = error.strerror or str(error)
         raise TaskError(f"the arrays cannot be written: {reason}") from error
-    request.write_json("arrays.json", {"inputs": sorted(writers)})
+    named = {"labels": sorted(labels)} if labels and "" not in labels else {}
+    request.write_json("arrays.json", {"inputs": sorted(writers), **named})
     request.write_json("names.json", names)
     request.write_json(
-        "data.json", {"kind": params["kind"], "samples": len(labels), "inputs": made, **told}
+        "data.json", {"kind": params["kind"], "samples": count, "inputs": made, **told}
     )
+
+
+def _add_labels(writers: dict[str, Writer], sample: Sample, request: Request) -> None:
+    """One file for the label, or one for each of several. Raises TaskError."""
+    import numpy as np
+
+    given = sample.label if isinstance(sample.label, Mapping) else {"": sample.label}
+    if not writers:
+        for index, name in enumerate(sorted(given)):
+            file = f"label.{index}.npy" if name else "labels.npy"
+            writers[name] = Writer(request.out / file, name, "label")
+    if writers.keys() != given.keys():
+        raise TaskError(
+            f"{sample.where} has labels {sorted(given)}, those before it {sorted(writers)}",
+            key="labels",
+        )
+    for name, label in given.items():
+        try:
+            writers[name].add(np.asarray(label), sample.where)
+        except TaskError as error:
+            error.key = "labels"
+            raise

@@ -2,14 +2,15 @@
 
 Outputs: `reference.json` (what the arrays are) and `output.<n>.npy`, little-endian, one for each
 output of each signature in positional order, samples along the first axis. A wrong lowering
-cannot agree with itself, because nothing here is lowered or converted.
+cannot agree with itself, because nothing here is lowered or converted. The samples are run in
+chunks, over processes (`tflbuild.validation.running`).
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from tflbuild import data
 from tflbuild.data_errors import declared, found_in
@@ -18,7 +19,10 @@ from tflbuild.sources.base import Signature
 from tflbuild.stages import lower
 from tflbuild.stages.base import Request
 
-VERSION = 4
+if TYPE_CHECKING:
+    from tflbuild.validation.running import Phase
+
+VERSION = 5
 MODULES: tuple[str, ...] = ("tensorflow", "numpy")
 ZYGOTE = "tf"
 
@@ -26,44 +30,91 @@ BATCH = 64  # samples at once where each is computed by itself
 
 
 def run(request: Request) -> None:
-    import numpy as np
+    from tflbuild.validation.comparing import save_outputs
+    from tflbuild.validation.running import Crew
 
-    params = request.params
-    loaded = lower.load_source(request)
-    # All are made before the first one runs: they may share state, and each begins anew.
-    sources = [
-        Source(signature, params["signatures"][index], params["sequences"][index])
-        for index, signature in enumerate(loaded.signatures)
-    ]
-    if any(source.keeps_state for source in sources):
-        for source in sources:
-            source.begin_as_it_is()
+    own = _Run(request)
     described: list[dict[str, Any]] = []
     count = 0
-    for index, source in enumerate(sources):
-        files, specs = request.files(f"test.{index}"), source.specs
-        several = source.name if len(sources) > 1 else None
-        with declared("test", found_in(params, index), several):
-            samples = data.load(params["test"][index], files, specs, "test")
-        stacked = data.is_stacked(samples, specs)
-        with declared("test", found_in(params, index), several):
-            collected = source.run(samples)
-        entries = []
-        for name, rows in collected.items():
-            array = join(rows, stacked)
-            np.save(request.out / f"output.{count}.npy", canonical(array), allow_pickle=False)
-            entry = {"name": name, "dtype": str(array.dtype), "shape": list(array.shape)}
-            entries.append({**entry, "file": f"output.{count}.npy"})
-            count += 1
-        described.append({
-            "signature": source.name,
-            "outputs": entries,
-            "samples": samples.count,
-            "representative": samples.representative,
-            "input_ranges": samples.ranges(),
-            "warnings": samples.warnings,
-        })  # fmt: skip
+    with Crew(request) as crew:
+        # Before anything is loaded; how many chunks there will be is not known yet.
+        crew.fork(own.most_chunks(), lambda number: _Run(crew.apart(request)).phase(number))
+        own.load()
+        for index, source in enumerate(own.sources):
+            with own.declared(index):
+                samples = own.samples(index)
+                chunks = crew.run(own.phase(2 * index)) if source.batch > 1 else None
+                if chunks is None:  # one by one, as the file runs them
+                    chunks = crew.run(own.phase(2 * index + 1))
+                assert chunks is not None
+                scratch = request.out.parent / f"outputs.{index}"
+                arrays = (chunk.arrays for chunk in chunks)
+                entries = save_outputs(request.out, scratch, arrays, count)
+            count += len(entries)
+            described.append({
+                "signature": source.name,
+                "outputs": entries,
+                "samples": samples.count,
+                "representative": samples.representative,
+                "input_ranges": samples.ranges(),
+                "warnings": samples.warnings,
+            })  # fmt: skip
+            samples.release()
     request.write_json("reference.json", {"signatures": described})
+
+
+class _Run:
+    """The source with its data, in one process."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._params = request.params
+        self._loaded: dict[int, data.Samples] = {}
+        self.sources: list[Source] = []
+
+    def most_chunks(self) -> int:
+        """About how many chunks the largest signature has, from what lies there."""
+        from tflbuild.validation import running
+
+        most = 1
+        for index, params in enumerate(self._params["test"]):
+            files = self._request.files(f"test.{index}").values()
+            there = max(map(data.count_of, files), default=0)
+            count = (params or {}).get("samples") or there
+            size = sum(path.stat().st_size for path in files) * min(1.0, count / max(1, there))
+            most = max(most, int(size / running.CHUNK_BYTES), -(-count // running.MOST))
+        return most
+
+    def load(self) -> None:
+        loaded = lower.load_source(self._request)
+        # All are made before the first one runs: they may share state, and each begins anew.
+        self.sources = [
+            Source(signature, self._params["signatures"][i], self._params["sequences"][i])
+            for i, signature in enumerate(loaded.signatures)
+        ]
+        if any(source.keeps_state for source in self.sources):
+            for source in self.sources:
+                source.begin_as_it_is()
+
+    def declared(self, index: int) -> contextlib.AbstractContextManager[None]:
+        several = self.sources[index].name if len(self.sources) > 1 else None
+        return declared("test", found_in(self._params, index), several)
+
+    def samples(self, index: int, checked: bool = False) -> data.Samples:
+        if index not in self._loaded:
+            files = self._request.files(f"test.{index}")
+            self._loaded[index] = data.load(
+                self._params["test"][index], files, self.sources[index].specs, "test", checked
+            )
+        return self._loaded[index]
+
+    def phase(self, number: int) -> Phase:
+        """Of signature `number // 2`: even numbers in batches, odd ones sample by sample."""
+        if not self.sources:  # a further process
+            self.load()
+        index, alone = divmod(number, 2)
+        with self.declared(index):
+            return self.sources[index].phase(number, self.samples(index, checked=True), bool(alone))
 
 
 class Coupled(Exception):
@@ -85,6 +136,7 @@ class Source:
         self.reset: Callable[[], None] = lambda: None
         self.forget: Callable[[], None] = lambda: None
         self.keeps_state = False
+        self.goes_on = False  # what `run` keeps may go on from call to call
         self._traced: Any = None
         inputs, self.outputs = lower.positional_order(signature, settings)
         pinned = lower.pinned_specs(signature, settings)
@@ -95,6 +147,7 @@ class Source:
             self._call = own_call(signature.run, pinned)
             if signature.state is not None:
                 self.reset, self.forget = signature.state.reset, signature.state.forget
+                self.goes_on = signature.state.goes_on
             return
         # The source itself is traced with its own shapes; only the data follows the pins.
         free = {spec.name: (spec.shape, spec.dtype) for spec in signature.inputs}
@@ -109,18 +162,53 @@ class Source:
         if self._traced is not None:
             self.reset = restorer(self._traced)
 
-    def run(self, samples: data.Samples) -> dict[str, list[Any]]:
-        """Rows of each output, a row for each call."""
-        if self.batch > 1:
-            with contextlib.suppress(Coupled):
-                return self._rows(samples, self.batch)
-        rows = self._rows(samples, 1)
-        check_whole(self.sequence, len(next(iter(rows.values()))))
-        return rows
+    @property
+    def cuttable(self) -> bool:
+        """Whether some of the samples can be run without those before them."""
+        if self.sequence is not None:
+            return bool(self.sequence["reset"] == "each")
+        return not (self.keeps_state or self.goes_on)
 
-    def _rows(self, samples: data.Samples, size: int) -> dict[str, list[Any]]:
+    def phase(self, number: int, samples: data.Samples, alone: bool) -> Phase:
+        """Raises TaskError when the samples do not fill batches or sequences."""
+        from tflbuild.validation.comparing import unit_of
+        from tflbuild.validation.running import Chunk, Evidence, Phase, cut
+
+        size = 1 if alone else self.batch
+        step, unit = unit_of(samples, self.specs, self.sequence, size)
+        check_whole(self.sequence, -(-samples.count // step))
+        stacked = data.is_stacked(samples, self.specs)
+        needed = samples.sample_bytes() + self._output_bytes(samples, step, size)
+
+        def work(chunk: Chunk) -> Evidence:
+            part = samples.part(chunk.start, chunk.stop)
+            try:
+                rows = self._rows(part, size, chunk.start // step)
+            except Coupled:
+                return Evidence("coupled")
+            samples.release()
+            return Evidence(None, {name: join(own, stacked) for name, own in rows.items()})
+
+        return Phase(
+            number, cut(samples.count, needed, unit), work, self.cuttable,
+            lambda evidence: evidence.told == "coupled",
+        )  # fmt: skip
+
+    def _output_bytes(self, samples: data.Samples, step: int, size: int) -> float:
+        """Of one sample: of the first call, which is made again when its turn comes."""
+        import numpy as np
+
+        if not self.cuttable or samples.count <= step:
+            return 0.0
+        first = samples.part(0, min(step, samples.count))
+        self.reset()
+        results = self._call(next(data.batches(first, self.specs, size)))
+        return sum(np.asarray(array).nbytes for array in results.values()) / first.count
+
+    def _rows(self, samples: data.Samples, size: int, first: int) -> dict[str, list[Any]]:
+        """Rows of each output, a row for each call; `first`: calls of earlier chunks."""
         collected: dict[str, list[Any]] = {name: [] for name in self.outputs}
-        for step, batch in enumerate(data.batches(samples, self.specs, size)):
+        for step, batch in enumerate(data.batches(samples, self.specs, size), first):
             if step == 0 or begins(self.sequence, step):
                 self.reset()
             elif self.sequence is None:
@@ -216,12 +304,16 @@ def join(rows: list[Any], stacked: bool) -> Any:
     rows = [np.asarray(row) for row in rows]
     shapes = {row.shape if stacked or not row.ndim else row.shape[1:] for row in rows}
     if len(shapes) > 1:
-        raise TaskError(
-            f"an output's shape depends on the sample ({sorted(shapes)[:3]}): pin the inputs'"
-            " shapes so that it does not, or remove the output"
-        )
+        raise shape_depends(shapes)
     array = np.stack(rows) if stacked or not rows[0].ndim else np.concatenate(rows)
     return array.astype(np.bytes_) if array.dtype.kind in "OU" else array
+
+
+def shape_depends(shapes: Iterable[tuple[int, ...]]) -> TaskError:
+    return TaskError(
+        f"an output's shape depends on the sample ({sorted(shapes)[:3]}): pin the inputs'"
+        " shapes so that it does not, or remove the output"
+    )
 
 
 def canonical(array: Any) -> Any:

@@ -53,6 +53,7 @@ class File:
                 key="validate.sequence",
             )
         self._elsewhere: Elsewhere | None = None
+        self._fresh = True  # nothing was run yet
         if scratch is not None and self.kernels.elsewhere(model):
             self._elsewhere = Elsewhere(self.kernels.python, self._plan(), scratch)
         else:
@@ -84,6 +85,17 @@ class File:
             "custom_ops": custom,
         }
 
+    def output_bytes(self) -> float:
+        """Of one call, as the file's shapes say; a dimension that is open counts as one."""
+        size = 0
+        for index in self._main.outputs:
+            tensor = self._main.tensors[index]
+            values = 4  # bytes of a real number, or fewer
+            for length in tensor.shape:
+                values *= max(1, length)
+            size += values
+        return size
+
     def _bound(self, side: str) -> Iterable[tuple[str, int]]:
         """Names of inputs or outputs with their tensors."""
         indices = self._main.inputs if side == "inputs" else self._main.outputs
@@ -99,34 +111,50 @@ class File:
         )
         return found
 
-    def run(self, samples: data.Samples) -> dict[str, Array]:
+    @property
+    def elsewhere(self) -> bool:
+        """Whether a validator runs it."""
+        return self._elsewhere is not None
+
+    @property
+    def cuttable(self) -> bool:
+        """Whether some of the samples can be run without those before them."""
+        if self.sequence is not None:
+            return bool(self.sequence["reset"] == "each")
+        return not self._variables
+
+    def run(self, samples: data.Samples, first: int = 0) -> dict[str, Array]:
         """The outputs by name, dequantized, samples along the first axis.
 
         Inputs go in one at a time (or by the fixed batch), as on a device: a resized batch
         would test another plan than the one that ships. Without a declared sequence, state
         tensors (those of a fused LSTM) begin anew with each call, as in the source; variables
-        that the source itself keeps go on.
+        that the source itself keeps go on. `first`: calls of earlier chunks, which went before
+        where the file is not cuttable.
         """
         outs = self._details("outputs")
         collected: dict[str, list[Any]] = {e["name"]: [] for e in self.interface["outputs"]}
         run = self._here if self._elsewhere is None else self._elsewhere.run
-        for result in run(self._steps(samples)):
+        for result in run(self._steps(samples, first)):
             for name, rows in collected.items():
                 rows.append(dequantize(result[name], outs[name]))
         stacked = data.is_stacked(samples, self.interface["inputs"])
         return {name: join(rows, stacked) for name, rows in collected.items()}
 
-    def _steps(self, samples: data.Samples) -> Iterator[tuple[str, dict[str, Array]]]:
+    def _steps(self, samples: data.Samples, first: int) -> Iterator[tuple[str, dict[str, Array]]]:
         """The inputs of each call, with what begins anew before it: "" nothing, "state" the state
         tensors, "load" everything."""
         ins = self._details("inputs")
         each = bool(self.state_tensors) and self.sequence is None
         for step, batch in enumerate(data.batches(samples, self.interface["inputs"], size=1)):
             begin = ""
-            if step and begins(self.sequence, step):
+            if self._fresh or (self._elsewhere is not None and not step):
+                pass  # nothing is there yet
+            elif begins(self.sequence, first + step):
                 begin = "load" if self._variables else "state"
-            elif step and each:
+            elif each:
                 begin = "state"
+            self._fresh = False
             yield begin, {name: quantize(array, ins[name]) for name, array in batch.items()}
 
     def _here(self, steps: Iterable[tuple[str, dict[str, Array]]]) -> Iterator[dict[str, Array]]:
@@ -141,12 +169,13 @@ class File:
                 raise TaskError(f"the LiteRT interpreter failed: {one_line(error)}") from error
             yield result
 
-    def saturated(self, samples: data.Samples) -> dict[str, float]:
-        """Share of each quantized input's values that lie outside the range which its scale and
-        zero point can hold. The converter may make that wider than the calibration data."""
+    def saturated(self, samples: data.Samples) -> dict[str, list[int]]:
+        """Of each quantized input: how many of its values lie outside the range which its scale
+        and zero point can hold, and of how many. The converter may make that range wider than the
+        calibration data."""
         import numpy as np
 
-        shares = {}
+        counts = {}
         for name, index in zip(
             (e["name"] for e in self.interface["inputs"]), self._main.inputs, strict=True
         ):
@@ -163,8 +192,8 @@ class File:
             scale, zero = found.quantization.scale[0], found.quantization.zero_point[0]
             # A value beside the last step is rounded to it, no worse than one between steps.
             low, high = (limits.min - 0.5 - zero) * scale, (limits.max + 0.5 - zero) * scale
-            shares[name] = round(float(((array < low) | (array > high)).mean()), 6)
-        return shares
+            counts[name] = [int(((array < low) | (array > high)).sum()), int(array.size)]
+        return counts
 
 
 def tensor_details(tensor: Tensor) -> dict[str, Any]:

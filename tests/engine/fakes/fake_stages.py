@@ -88,6 +88,12 @@ def evaluate(request: Request) -> None:
     request.write_json("evaluate.json", {**measured, "ops": {"builtin": {"ADD": 1}}, "macs": 9})
 
 
+def baseline(request: Request) -> None:
+    suffer("baseline", request.read_json("interface.json")["do"], request)
+    (request.out / "output.0.npy").write_bytes(request.inputs["float.tflite"].read_bytes())
+    request.write_json("baseline.json", {"problem": "", "signatures": []})
+
+
 def convert(request: Request) -> None:
     model = source(request) if request.retry else request.read_json("lowered.pb")
     suffer("convert", model.get("do", {}), request)
@@ -168,7 +174,7 @@ def benchmark(request: Request) -> None:
 
 
 def install() -> None:
-    for run in (lower, reference, evaluate, convert, compat, validate, benchmark):
+    for run in (lower, reference, evaluate, baseline, convert, compat, validate, benchmark):
         module = ModuleType(f"tflbuild.stages.{run.__name__}")
         module.run = run  # type: ignore[attr-defined]
         sys.modules[module.__name__] = module
