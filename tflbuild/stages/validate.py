@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tflbuild import data, metrics
-from tflbuild.errors import TaskError
 from tflbuild.kernels import Kernels
 from tflbuild.limits import limit_action
 from tflbuild.stages.base import Request
