@@ -186,6 +186,10 @@ def model_steps(workspace: Workspace, model: Model) -> list[Step]:
         steps += optimization_steps(
             workspace, model, optimization, source, test_params, test_files, measuring
         )
+    if model.benchmark is not None:
+        from tflbuild.benchmarking.task import benchmark_step
+
+        steps.append(benchmark_step(workspace, model, test_params, test_files))
     return steps
 
 
@@ -380,7 +384,9 @@ def optimization_steps(
                 ports=(Port(convert_task, ("model.tflite",)),),
                 report=report_of(compat_task),
             ))  # fmt: skip
-            gates = (f"evaluate:{model.name}", compat_task, validate_task)
+            gates: tuple[str, ...] = (f"evaluate:{model.name}", compat_task, validate_task)
+            if model.limits_ratio(optimization):
+                gates += (f"benchmark:{model.name}",)
             file = Port(convert_task, ("model.tflite",))
             released = [file]
             if built:

@@ -119,6 +119,25 @@ def side_by_side(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Row, .
     return tuple(rows)
 
 
+@dataclass(frozen=True)
+class Together:
+    """Two signatures that belong together, and their inputs and outputs, by position in each."""
+
+    old: Signature
+    new: Signature
+    inputs: tuple[Pair, ...]
+    outputs: tuple[Pair, ...]
+
+
+def together(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Together, ...]:
+    """The signatures that both interfaces have, by whatever name."""
+    return tuple(
+        Together(was, now, *(tuple(_pairs(was[side], now[side])) for side in SIDES))
+        for was, now in _signatures(old["signatures"], new["signatures"])
+        if was is not None and now is not None
+    )
+
+
 def show(tensor: Tensor) -> str:
     """`x float32[1,28,28,1]`, `y int8[1,10] scale 0.00390625 zero point -128`."""
     sizes = ",".join("?" if size < 0 else str(size) for size in tensor["shape"])
@@ -448,4 +467,15 @@ def _scaled(tensor: Tensor) -> str:
 
 _TOLD = {NAMES: _renamed, SHAPES: _shape, DTYPES: _dtype, QUANTIZATION: _quantization}
 
-__all__ = ["KINDS", "Difference", "Row", "check", "differences", "of_model", "show", "side_by_side"]
+__all__ = [
+    "KINDS",
+    "Difference",
+    "Row",
+    "Together",
+    "check",
+    "differences",
+    "of_model",
+    "show",
+    "side_by_side",
+    "together",
+]

@@ -78,14 +78,16 @@ def final_tasks(
         for a in artifacts_of(model)
         if fnmatchcase(a.optimization, optimization) and fnmatchcase(a.target, target)
     ]
+    whole = optimization == target == "*" and model.benchmark is not None
+    measured = [f"benchmark:{model.name}"] if whole else []
     if until == "release":
-        return [f"release:{artifact}" for artifact in wanted]
+        return [f"release:{artifact}" for artifact in wanted] + measured
     names = {artifact.optimization for artifact in wanted}
     try:
         steps = model_steps(workspace, model)
     except (ManifestError, ManifestErrors):  # told of where the graph is built
-        return [f"validate:{model.name}:{name}" for name in sorted(names)]
-    return [
+        return [f"validate:{model.name}:{name}" for name in sorted(names)] + measured
+    return measured + [
         step.name
         for step in steps
         if step.stage == "validate" and step.optimization and step.optimization.name in names

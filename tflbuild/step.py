@@ -15,8 +15,10 @@ from tflbuild.manifest.model import MadeData, Model, Optimization
 from tflbuild.stages import (
     adopt,
     baseline,
+    benchmark,
     compat,
     convert,
+    debug,
     emit,
     evaluate,
     fetch,
@@ -43,6 +45,7 @@ STAGES = {
     "convert": convert,
     "compat": compat,
     "validate": validate,
+    "benchmark": benchmark,
     "emit": emit,
     "runtime": runtime,
     # The same tasks for sources that need no TensorFlow: what they lower to is a file already,
@@ -52,10 +55,11 @@ STAGES = {
     "measure": measure,
     "adopt": adopt,
     "quantize": quantize,  # the quantizer that works on the float file
+    "debug": debug,  # no task of a build: `validate --debug` runs it aside
 }
 ORDER = (
     "fetch", "generate", "data", "lower", "reference", "evaluate", "baseline", "convert", "compat",
-    "validate", "emit", "release", "runtime",
+    "validate", "benchmark", "emit", "release", "runtime",
 )  # fmt: skip
 
 TIMEOUT = 1800.0  # seconds, of a task that belongs to no model
@@ -121,6 +125,7 @@ class Step:
     report: str | None = None  # path below the reports folder
     data: MadeData | None = None  # what a step of stage data makes arrays of
     section: str = ""  # of the manifest: what the keys of its errors are relative to
+    alone: bool = False  # nothing else runs while it does
     action: str = ""  # the module in STAGES that does it; "": the one named like the stage
 
     @property
@@ -168,6 +173,6 @@ class Step:
 def report_of(task: str) -> str | None:
     """Where a task's report lies below the reports folder; None for one without."""
     stage, _, rest = task.partition(":")
-    if stage not in ("evaluate", "compat", "validate"):
+    if stage not in ("evaluate", "compat", "validate", "benchmark"):
         return None
     return f"{rest.replace(':', '/')}/{stage}.json"

@@ -17,7 +17,8 @@ from tflbuild.engine.events import BuildStarted, Event, Note, TaskStarted
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REPORTS = (
-    "compat", "evaluate", "events", "index", "inspect", "ops", "plan", "summary", "validate",
+    "benchmark", "compat", "debug", "diff", "evaluate", "events", "index", "inspect", "lock", "ops",
+    "plan", "summary", "validate",
 )  # fmt: skip
 MANIFEST = """
 version: 1

@@ -9,7 +9,7 @@ from fake_workspace import MANIFEST, Fake
 
 from tflbuild import cli
 from tflbuild.api import BuildResult
-from tflbuild.engine.events import Event
+from tflbuild.engine.events import Event, TaskDone
 from tflbuild.errors import UsageError
 from tflbuild.lockfile import LOCK, Locked, read, text
 from tflbuild.reporting.terminal import Terminal
@@ -50,7 +50,7 @@ def test_a_changed_line_is_judged_and_nothing_runs(locked: Fake) -> None:
     result = locked.build(keep_going=True)
     assert result.exit_code == 1
     assert result.ran() == []
-    assert result.done.reached_graph == 11  # those of model a
+    assert result.done.reached_graph == 12  # those of model a
     assert messages(result, "fail") == [
         "validate:a:int8: output 'old' is now called 'y': an application that binds by name no"
         " longer finds it; by position nothing changes; undo it, or write"
@@ -80,7 +80,7 @@ def test_a_new_and_a_removed_lock(fake: Fake) -> None:
     new = fake.build()
     assert new.ok
     assert new.ran() == []
-    assert new.done.reached_graph == 22
+    assert new.done.reached_graph == 24
     edit(fake, "b:int8@litert", "old")
     assert not fake.build().ok
     (fake.root / LOCK).unlink()
@@ -100,6 +100,33 @@ def test_lines_of_others_and_their_order_judge_nothing_again(locked: Fake) -> No
     assert result.ok
     assert result.done.reached_graph == 0
     assert locked.build().done.reached_graph == 0
+
+
+def test_a_lock_that_changes_while_a_build_runs_is_judged_by_the_next(locked: Fake) -> None:
+    locked.model("a", 5)
+
+    def meanwhile(event: Event) -> None:
+        if isinstance(event, TaskDone) and event.task == "convert:a:int8":
+            edit(locked, "a:int8@litert", "old")
+
+    assert locked.build(listen=meanwhile).ok
+    assert not locked.build().ok
+
+
+def test_a_lock_that_comes_while_a_build_runs_is_judged_by_the_next(fake: Fake) -> None:
+    assert fake.build().ok
+    assert cli.run(["-C", str(fake.root), "lock", "--update", "-q"]) == 0
+    data = text(read(fake.root))
+    (fake.root / LOCK).unlink()
+    fake.model("a", 5)
+
+    def meanwhile(event: Event) -> None:
+        if isinstance(event, TaskDone) and event.task == "convert:a:int8":
+            (fake.root / LOCK).write_text(data)
+            edit(fake, "a:int8@litert", "old")
+
+    assert fake.build(listen=meanwhile).ok
+    assert not fake.build().ok
 
 
 def test_a_renamed_output_of_the_source_is_stopped(locked: Fake) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from manifest_fixtures import Load, Write
 
 from tflbuild.errors import TflbuildError, UsageError
+from tflbuild.interface import KINDS
 from tflbuild.manifest.load import load_workspace, section_digest
 from tflbuild.manifest.model import (
     ArrayRef,
@@ -27,6 +28,7 @@ from tflbuild.manifest.model import (
     Target,
 )
 from tflbuild.manifest.root import find_root_manifest
+from tflbuild.manifest.schema import load_schema
 from tflbuild.manifest.targets import RUNTIME_NAMES
 from tflbuild.store.digest import file_digest
 
@@ -296,3 +298,36 @@ def test_a_pipe_is_no_file(model: str, said: str, write: Write) -> None:
         load_workspace(root)
     with pytest.raises(OSError, match="is not a regular file"):
         file_digest(root.parent / "data/p.npz")
+
+
+@pytest.mark.parametrize(
+    ("said", "allowed"),
+    [
+        ("", ()),
+        ("allow_interface_change: false", ()),
+        ("allow_interface_change: true", KINDS),
+        ("allow_interface_change: [quantization, names]", ("names", "quantization")),
+    ],
+)
+def test_allowed_interface_changes(load: Load, said: str, allowed: tuple[str, ...]) -> None:
+    source = "source: {format: keras, path: models/digits.keras}"
+    (model,) = load(
+        f"version: 1\nmodels:\n  m:\n    {source}\n    optimizations: {{a: {{}}}}\n    {said}\n"
+    ).models
+    assert model.allow_interface_change == allowed
+
+
+def test_allowed_interface_changes_come_from_defaults_and_a_model_takes_them_back(
+    load: Load,
+) -> None:
+    source = "source: {format: keras, path: models/digits.keras}, optimizations: {a: {}}"
+    found = load(
+        "version: 1\ndefaults: {allow_interface_change: [quantization]}\nmodels:\n"
+        f"  m: {{{source}}}\n  n: {{{source}, allow_interface_change: false}}\n"
+    ).models
+    assert [model.allow_interface_change for model in found] == [("quantization",), ()]
+
+
+def test_the_schema_knows_all_kinds_of_interface_changes() -> None:
+    key = load_schema()["properties"]["models"]["additionalProperties"]["properties"]
+    assert tuple(key["allow_interface_change"]["items"]["enum"]) == KINDS

@@ -74,6 +74,20 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
     "zero size": (HEAD + PLAIN + "targets: {p: {runtime: litert, max_size: 0}}\n", "6:42", "least"),
     "part of a count": (optimized("evaluate: {max_macs: 1.0001K}"), "6:26", "whole number"),
     "timeout": (optimized("timeout: soon"), "6:14", "a duration"),
+    "interface change of a word": (
+        optimized("allow_interface_change: names"), "6:29",
+        "expected true, or a list of kinds of changes, such as [quantization], got 'names'; write"
+        " [names]",
+    ),
+    "interface change of a kind": (
+        optimized("allow_interface_change: [quantisation]"), "6:30", "did you mean 'quantization'?",
+    ),
+    "interface change twice": (
+        optimized("allow_interface_change: [names, names]"), "6:37", "is in this list twice",
+    ),
+    "interface changes of no kind": (
+        optimized("allow_interface_change: []"), "6:29", "got an empty list",
+    ),
     "no time": (optimized("timeout: 0s"), "6:14", "above zero"),
     "not a number": (optimized("validate: {parity: {sqnr: .nan}}"), "6:31", "expected a number"),
     "above 1": (optimized("validate: {parity: {cosine: 2}}"), "6:33", "at most 1"),

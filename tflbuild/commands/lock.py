@@ -118,6 +118,8 @@ def _show(common: Settings, found: list[Standing], update: bool, written: bool) 
     for one in found:
         if one.refused:
             click.echo(f"{'refused':<9} {one.artifact}: {one.refused}", err=True)
+        elif common.quiet:
+            continue
         elif one.status != "equal":
             said = "; ".join(change.said for change in one.changes)
             more = {"added": "is not in the lock yet", "removed": "the manifest has it no more"}

@@ -258,9 +258,10 @@ def _slow(
         if state.token() != record.token:  # it is not the state that the record speaks of
             record = Record()
         clean: set[str] = set()
+        summary = [e for e in record.outputs if e[0] == summary_path(workspace)]
+        written = bool(summary) and unchanged(str(root), summary)  # by us, and as it was
         if not options.force and options.until == "release":
-            summary = [e for e in record.outputs if e[0] == summary_path(workspace)]
-            if summary and unchanged(str(root), summary):  # its entries of clean models are kept
+            if written:  # its entries of clean models are kept
                 clean = {
                     name
                     for name in record.clean_models(str(root))
@@ -316,7 +317,7 @@ def _slow(
                 ]
                 digests.save()
             released = state.released()
-            summary_at = write_summary(workspace, graph, runner.result, state, store)
+            summary_at = write_summary(workspace, graph, runner.result, state, store, written)
             fresh.outputs.append(entry(str(root), summary_at))
             if options.until == "release":
                 fresh.names = list(sections)

@@ -26,7 +26,7 @@ RUN = "run"
 MANY = 20  # differences that are named where a task runs: a folder of images has thousands
 
 # Last bits of these depend on the CPU; lowered graphs and .tflite files do not.
-CPU_BOUND = frozenset({"reference", "baseline", "validate"})
+CPU_BOUND = frozenset({"reference", "baseline", "validate", "benchmark", "debug"})
 
 
 @dataclass(frozen=True)

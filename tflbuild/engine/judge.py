@@ -23,6 +23,7 @@ MEASUREMENTS = {
     "evaluate": "evaluate.json",
     "compat": "compat.json",
     "validate": "validate.json",
+    "benchmark": "benchmark.json",
 }
 
 
@@ -80,6 +81,10 @@ class Judge:
             verdict = gates.compat_gate(
                 measured, targets[step.target], before, model, step.optimization
             )
+        elif step.stage == "benchmark":
+            from tflbuild import benchmark_gate  # which few models need
+
+            verdict = benchmark_gate.judge(measured, model)
         else:
             assert step.optimization is not None
             report["conversion"] = self._told(step.ports[0].task, "convert.json")

@@ -301,10 +301,17 @@ class Runner:
     def _next(self) -> Pending | None:
         """The next task to start. Equal actions run once: the second waits for the first and
         takes its outputs."""
+        if any(pending.step.alone for pending in self.running.values()):
+            return None
         busy = {pending.decision.key for pending in self.running.values()}
         while True:
-            free = (i for i, p in enumerate(self.pending) if p.decision.key not in busy)
+            free = (
+                i for i, p in enumerate(self.pending)
+                if p.decision.key not in busy and not p.step.alone
+            )  # fmt: skip
             index = next(free, None)
+            if index is None and self.pending and not self.running:
+                index = 0  # what has to be alone, when there is nothing else left to start
             if index is None:
                 return None
             pending = self.pending[index]

@@ -36,6 +36,8 @@ ZYGOTES: Mapping[str, tuple[str, ...]] = {
         "tflbuild.stages.baseline",
         "tflbuild.stages.compat",
         "tflbuild.stages.data",
+        "tflbuild.stages.debug",
+        "tflbuild.debugging.measuring",
         "tflbuild.stages.inspect",
         "tflbuild.stages.lower_file",
         "tflbuild.stages.measure",

@@ -11,6 +11,7 @@ from typing import Any
 
 from tflbuild.errors import Position
 from tflbuild.interface import KINDS
+from tflbuild.manifest.benchmark import build_benchmark
 from tflbuild.manifest.code import build_code, build_depends, build_env
 from tflbuild.manifest.context import Context, ModelNodes
 from tflbuild.manifest.golden import build_golden
@@ -80,6 +81,7 @@ class _Builder:
             compat=build_budgets(get(self.tree, "compat"), nodes.problem),
             golden=golden,
             metadata=build_metadata(nodes),
+            benchmark=build_benchmark(nodes, optimizations),
             allow_interface_change=self._interface_changes(),
             custom_objects=custom_objects,
             depends=build_depends(nodes, code),

@@ -76,7 +76,7 @@ def _npy(model: ModelNodes, node: Node, given: Node) -> Data:
 
 def _labels(node: Node | None, read: Callable[[Node], Any]) -> Any:
     """What `read` makes of the labels, or of several by name; None for none."""
-    if node is None or node.value is None:
+    if node is None or not node.value:
         return None
     if isinstance(node.value, dict):
         return tuple((n, read(one)) for n, one in sorted(entries(node).items()))

@@ -407,6 +407,30 @@ class Metadata:
 
 
 @dataclass(frozen=True)
+class RatioLimit:
+    """What an optimization may need at most, as a part of what another one of the model needs in
+    the same run."""
+
+    optimization: str
+    against: str
+    time: float | None = None
+    memory: float | None = None
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Speed and memory on the machine that builds."""
+
+    threads: int = 1
+    delegate: str = "xnnpack"  # or none
+    warmup: int = 5  # inferences
+    repeats: int = 50  # rounds
+    per_op: bool = True
+    optimizations: tuple[str, ...] = ()  # that are measured
+    max_ratio: tuple[RatioLimit, ...] = ()
+
+
+@dataclass(frozen=True)
 class Model:
     name: str
     source: Source
@@ -417,6 +441,7 @@ class Model:
     compat: Budgets = field(default_factory=Budgets)  # of each converted file
     golden: tuple[Golden, ...] = ()  # sorted by name
     metadata: Metadata | None = None
+    benchmark: Benchmark | None = None
     # Kinds of `interface.KINDS` that may differ from the last release.
     allow_interface_change: tuple[str, ...] = ()
     custom_objects: Code | None = None
@@ -434,6 +459,11 @@ class Model:
         """The user's variables that have a say in what is built."""
         made = self.source.generate.env if self.source.generate is not None else ()
         return (*self.env, *made)
+
+    def limits_ratio(self, optimization: Optimization) -> bool:
+        """Whether an optimization has to be faster or smaller than another one."""
+        limits = self.benchmark.max_ratio if self.benchmark is not None else ()
+        return any(limit.optimization == optimization.name for limit in limits)
 
     def position_of(self, key: str) -> Position:
         """The place of a dotted key of this model ("source.path"), else the model's own.

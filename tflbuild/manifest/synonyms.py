@@ -25,8 +25,21 @@ _VALUES: Mapping[str, str] = {
 }
 
 
+# Parts of names of limits that hold on one machine alone.
+_ABSOLUTE = frozenset((
+    "ms", "us", "ns", "s", "sec", "seconds", "millis", "milliseconds", "time", "latency",
+    "duration", "fps", "memory", "arena", "rss", "heap", "bytes", "kb", "mb", "kib", "mib",
+))  # fmt: skip
+
+
 def key_hint(path: Sequence[str | int]) -> str:
     """What an unknown key at a path of the manifest is here; "" where nothing is known."""
+    section = path[1:2] if path[0] == "defaults" else path[2:3]
+    if [*section] == ["benchmark"] and _ABSOLUTE & {*str(path[-1]).lower().split("_")}:
+        return (
+            "; there is no limit in seconds or bytes, since another machine has other ones: write"
+            " `max_ratio: {int8: {against: float32, time: 0.8}}`"
+        )
     if "optimizations" not in path[:-1]:
         return ""
     meant = _KEYS.get(str(path[-1]).removeprefix("_"))

@@ -123,8 +123,9 @@ def evidence_of(
 
 
 def is_large(settings: Settings) -> bool:
-    """The evidence is as large as the outputs: give `merge` a folder."""
-    return bool(settings[NAME] == python.NAME)
+    """The evidence is as large as the outputs: give `merge` a folder. That of the source's outputs
+    may be taken of all of them at once: nothing is copied of memory-mapped arrays."""
+    return settings[NAME] in (python.NAME, auc.NAME)
 
 
 def merge(chunks: Iterable[Evidence], folder: Path | None = None) -> dict[str, Array]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ def values(
             continue
         _set_seeds()
         outputs, labels = _given(given)
-        made = pyrun.call(function, outputs, labels, key=KEY, **args)
+        made = pyrun.call(partial(function, outputs, labels, **args), key=KEY)
         found[which] = _numbers(made, f"of the {which}'s outputs")
     names = [*found["file"]]
     for which, numbers in found.items():
@@ -89,6 +90,8 @@ def _numbers(made: Any, where: str) -> dict[str, float]:
     """Names and finite numbers. Raises TaskError for all else, with what it was."""
     import numpy as np
 
+    from tflbuild.metrics import METRICS
+
     if not isinstance(made, Mapping):
         raise TaskError(
             f"the function gives {_said(made)} {where}; return a dict of numbers by name", key=KEY
@@ -100,6 +103,11 @@ def _numbers(made: Any, where: str) -> dict[str, float]:
         if not isinstance(name, str) or not name or not name.isprintable() or len(name) > 100:
             raise TaskError(
                 f"the function names a number {_said(name)} {where}; names are short text", key=KEY
+            )
+        if name in METRICS or name == NAME:
+            raise TaskError(
+                f"the function names a number {name!r}, as tflbuild does; give it another name",
+                key=KEY,
             )
         array = np.asarray(value) if _is_number(value) else None
         if array is None or array.size != 1 or array.dtype.kind not in "iuf":

@@ -27,7 +27,7 @@ def print_tables(outcome: Outcome, until: str) -> None:
     if until == "evaluate":
         grid, lines = evaluations(outcome), evaluation_lines(outcome)
     else:
-        grid, lines = artifacts(outcome), []
+        grid, lines = artifacts(outcome), benchmark_lines(outcome)
     if grid.rows:
         show(grid)
     console = stdout()
@@ -155,12 +155,12 @@ def artifacts(outcome: Outcome) -> Grid:
         stages = _stages(outcome, artifact)
         if not any(stage in result.outcomes for stage in stages[1:]):
             continue
-        _, convert, _, validate, _ = stages
+        _, convert, _, validate, *_ = stages
         validation = result.measured.get(validate, {})
         grid.add(
             str(artifact),
             *_standing(outcome, str(artifact), stages),
-            f"{sum(result.seconds.get(stage, 0.0) for stage in stages[1:]):.1f} s",
+            f"{sum(result.seconds.get(stage, 0.0) for stage in _own(stages)):.1f} s",
             _sizes(
                 result.measured.get(f"evaluate:{artifact.model}", {}).get("size"),
                 result.sizes.get(convert),
@@ -170,6 +170,22 @@ def artifacts(outcome: Outcome) -> Grid:
             *([budgets[str(artifact)]] if budgeted else []),
         )
     return grid
+
+
+def benchmark_lines(outcome: Outcome) -> list[str]:
+    """What was measured of speed and memory, by model."""
+    result, graph = outcome.result, outcome.graph
+    assert result is not None
+    assert graph is not None
+    found = []
+    for task, measured in sorted(result.measured.items()):
+        if task.startswith("benchmark:"):
+            from tflbuild import benchmark_gate
+
+            asked = graph.steps[task].model.benchmark
+            against = [limit.against for limit in asked.max_ratio] if asked is not None else []
+            found += [f"{task}: {line}" for line in benchmark_gate.lines(measured, against)]
+    return found
 
 
 def failure_lines(outcome: Outcome, until: str = "release") -> list[str]:
@@ -211,14 +227,22 @@ def _reasons(outcome: Outcome, tasks: list[str]) -> str:
     return one_line(every[0], LONG) + more
 
 
-def _stages(outcome: Outcome, artifact: Artifact) -> tuple[str, str, str, str, str]:
-    """The tasks that an artifact goes through: evaluate, convert, compat, validate, release."""
+def _own(stages: tuple[str, ...]) -> list[str]:
+    """Those of the artifact, and of no other one of its model."""
+    return [stage for stage in stages[1:] if not stage.startswith("benchmark:")]
+
+
+def _stages(outcome: Outcome, artifact: Artifact) -> tuple[str, ...]:
+    """The tasks that an artifact goes through: evaluate, convert, compat, validate, perhaps
+    benchmark, release."""
     assert outcome.graph is not None
     release = f"release:{artifact}"
-    convert = outcome.graph.steps[release].ports[0].task
+    step = outcome.graph.steps[release]
+    convert = step.ports[0].task
+    measured = [task for task in step.gates if task.startswith("benchmark:")]
     pair = convert.partition(":")[2]  # with the suffix of the converter profile
     return (f"evaluate:{artifact.model}", convert, f"compat:{artifact}", f"validate:{pair}",
-            release)  # fmt: skip
+            *measured, release)  # fmt: skip
 
 
 def _bad(outcome: Outcome, stages: tuple[str, ...]) -> list[str]:

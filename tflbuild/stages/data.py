@@ -18,7 +18,7 @@ from tflbuild.datasets.base import Sample
 from tflbuild.errors import TaskError
 from tflbuild.stages.base import Request
 
-VERSION = 3
+VERSION = 2
 MODULES: tuple[str, ...] = ("numpy",)
 ZYGOTE = "lite"
 
@@ -30,8 +30,8 @@ def run(request: Request) -> None:
     told: dict[str, Any] = {}
     writers: dict[str, Writer] = {}
     labels: dict[str, Writer] = {}
-    count = 0
     names: list[str] = []
+    count = 0
     try:
         samples = KINDS[params["kind"]].samples(params, request.inputs, told)
         for sample in samples:
@@ -47,9 +47,9 @@ def run(request: Request) -> None:
                 writers[name].add(array, sample.where)
             if sample.label is not None:
                 _add_labels(labels, sample, request)
-            count += 1
             if len(names) < NAMED:
                 names.append(sample.where)
+            count += 1
         if not count:
             raise TaskError("the data holds no sample")
         wanted = params.get("samples")

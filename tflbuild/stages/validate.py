@@ -10,7 +10,6 @@ The samples are run in chunks, over processes (`tflbuild.validation.running`).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -219,16 +218,17 @@ def _chosen(evidence: Iterable[Evidence], prefix: str) -> Iterator[dict[str, Arr
 def _top_k(
     asked: Mapping[str, Sequence[int]], specs: Mapping[str, Any], samples: int
 ) -> dict[str, list[int]]:
-    """By output, of those asked for one ("" for all others) what it has values for. The gate says
-    what could not be measured, since it knows where the manifest asks for it."""
+    """By output, of those asked for one ("": for all). Where an output has fewer values of a
+    sample, nothing is measured, and the gate says so."""
     found: dict[str, list[int]] = {}
     for name, spec in specs.items():
-        if spec["dtype"].startswith(("|S", "<U", "string", "object")):
-            continue
-        values = math.prod(spec["shape"]) // max(1, samples)
-        counts = [k for k in asked.get(name, asked.get("", ())) if k <= values]
-        if counts:
-            found[name] = sorted(counts)
+        size = 1
+        for length in spec["shape"]:
+            size *= length
+        counts = asked[name] if name in asked else asked.get("", ())
+        fitting = sorted({k for k in counts if k <= size // max(1, samples)})
+        if fitting:
+            found[name] = fitting
     return found
 
 

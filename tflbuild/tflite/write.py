@@ -1,7 +1,7 @@
 """The converter's file in, the released file out.
 
 The object API of the generated schema does the structure; it would copy every buffer three
-times, and it ignores `force_align: 16`. So buffers are written by `_AlignedBuffer`, straight
+times, and it ignores `force_align: 16`. So buffers are written by `AlignedBuffer`, straight
 from the source into a builder that is large enough from the start.
 """
 
@@ -78,7 +78,7 @@ def rewrite(
         entries.setdefault(MIN_RUNTIME, value)
     for name, content in sorted(entries.items()):
         _set_metadata(root, name, content)
-    places = {b.place for b in root.buffers if isinstance(b, _AlignedBuffer)}
+    places = {b.place for b in root.buffers if isinstance(b, AlignedBuffer)}
     inline = sum(size for _, size in places)
     structure = max(0, model.size - sum(b.size for b in set(model.buffers)))
     # Python packs somewhat looser than C++; twice the structure is ample, and if it were not,
@@ -96,7 +96,7 @@ def rewrite(
     return tail.append_to(packed)
 
 
-class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
+class AlignedBuffer(schema.BufferT):  # type: ignore[misc]
     """A buffer that is packed from a view of its source, at a multiple of 16 bytes."""
 
     def __init__(
@@ -176,7 +176,7 @@ def _place_buffers(root: Any, model: TfliteModel, source: memoryview, tail: _Tai
         inside = buffer.data is not None and len(buffer.data)
         if inside or (whole and buffer.offset > 1):
             view = source[place.offset : place.offset + place.size]
-            root.buffers[i] = _AlignedBuffer(view, written, (place.offset, place.size))
+            root.buffers[i] = AlignedBuffer(view, written, (place.offset, place.size))
         elif buffer.offset > 1:
             buffer.offset = tail.add(buffer.offset, buffer.size)
     for graph in root.subgraphs:
@@ -235,7 +235,7 @@ def _set_metadata(root: Any, name: str, content: bytes) -> None:
         entry.buffer = len(root.buffers)
         root.buffers.append(None)
     place = (-1 - entry.buffer, len(content))  # no place in the source
-    root.buffers[entry.buffer] = _AlignedBuffer(memoryview(content), {}, place)
+    root.buffers[entry.buffer] = AlignedBuffer(memoryview(content), {}, place)
 
 
 _OPTIONS = frozenset(vars(schema.BuiltinOptions).values())

@@ -156,8 +156,25 @@ def validate(request: Request) -> None:
     request.write_json("validate.json", report)
 
 
+def benchmark(request: Request) -> None:
+    do = request.read_json("interface.json")["do"]
+    suffer("benchmark", do, request)
+    low, ratio, high = do.get("ratio", (0.4, 0.5, 0.6))
+    names = [entry["name"] for entry in request.params["files"]]
+    assert all(request.inputs[f"{name}/model.tflite"].exists() for name in names)
+    ratios = [
+        {"file": one, "against": other, "ratio": ratio, "low": low, "high": high}
+        for one in names for other in names if one != other
+    ]  # fmt: skip
+    signature = {"signature": "s", "cpu_share": 1.0, "ratios": ratios, "files": []}
+    request.write_json("benchmark.json", {
+        "files": [{"file": name, "unmeasured": ""} for name in names], "others": 0.0,
+        "signatures": [signature], "memory_ratios": ratios, "warnings": [],
+    })  # fmt: skip
+
+
 def install() -> None:
-    for run in (lower, reference, evaluate, baseline, convert, compat, validate):
+    for run in (lower, reference, evaluate, baseline, convert, compat, validate, benchmark):
         module = ModuleType(f"tflbuild.stages.{run.__name__}")
         module.run = run  # type: ignore[attr-defined]
         sys.modules[module.__name__] = module

@@ -1,0 +1,1 @@
+"""Speed and memory of a model's converted files on this machine."""

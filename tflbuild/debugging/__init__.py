@@ -1,0 +1,1 @@
+"""Where quantization goes wrong: layers of a quantized file against those of its float file."""
