@@ -21,6 +21,7 @@ from tflbuild.engine.runner import Folders, Result, Runner
 from tflbuild.engine.state import Beside, Outputs, Released, State
 from tflbuild.engine.workers import Workers
 from tflbuild.graph import Graph
+from tflbuild.lockfile import read as read_lock
 from tflbuild.manifest.model import Workspace
 from tflbuild.step import Step
 from tflbuild.store.local import Store
@@ -82,7 +83,9 @@ class Trials:
         decider = Decider(
             self.root, self.state, self.store, self.digests, self.toolchain, lying
         )  # fmt: skip
-        runner = Runner(graph, decider, self.workers, folders, _silent, self.jobs, True)
+        runner = Runner(
+            graph, decider, self.workers, folders, _silent, self.jobs, True, read_lock(self.root)
+        )
         result = runner.run(list(aims))
         self.digests.save()
         if result.interrupted:
