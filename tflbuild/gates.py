@@ -113,6 +113,7 @@ def _unvalidated(found: Findings, why: str, targets: Sequence[Target]) -> None:
     """A warning, since a target may take a file that was not run, or a failure where none does."""
     if any(target.unvalidated for target in targets):
         found.warn("unvalidated", f"not validated: {why}")
+        found.skip("unvalidated", f"not validated: {why}")
     elif targets:
         found.fail("unvalidated", unvalidated(why, targets[0]))
 

@@ -26,6 +26,7 @@ NAME = "python"
 KEY = "validate.metrics.python"
 SHOWN = 200  # characters of a value in a message
 _OUTPUT, _LABELS = "output.", "labels"
+_SIDES = {"source": "source", "float": "float file", "file": "file"}
 
 
 def evidence(outputs: Mapping[str, Array], labels: Any) -> dict[str, Array]:
@@ -49,19 +50,20 @@ def values(
     function = pyrun.function(settings["python"], KEY)
     args: Mapping[str, Any] = settings.get("args") or {}
     found = {}
-    for which, given in evidence.items():
+    for which, spoken in _SIDES.items():
+        given = evidence.get(which)
         if given is None:
             continue
         _set_seeds()
         outputs, labels = _given(given)
         made = pyrun.call(partial(function, outputs, labels, **args), key=KEY)
-        found[which] = _numbers(made, f"of the {which}'s outputs")
+        found[which] = _numbers(made, f"of the {spoken}'s outputs")
     names = [*found["file"]]
     for which, numbers in found.items():
         if set(numbers) != set(names):
             raise TaskError(
                 f"the function gives {_listed(names)} of the file's outputs and {_listed(numbers)}"
-                f" of the {which}'s; the same names are needed",
+                f" of the {_SIDES[which]}'s; the same names are needed",
                 key=KEY,
             )
     return found
