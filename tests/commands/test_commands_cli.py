@@ -284,7 +284,7 @@ def test_graph_of_one_artifact_holds_what_it_needs_alone(
 ) -> None:
     assert run("graph", "kws:int8", "--format", "json") == 0
     tasks = [task["task"] for task in json.loads(capsys.readouterr().out)["tasks"]]
-    assert len(tasks) == 7
+    assert len(tasks) == 8
     assert not any("float32" in task for task in tasks)
 
 
