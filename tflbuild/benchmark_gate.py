@@ -80,15 +80,19 @@ def _number(
     if not ratios:
         found.fail(check, f"{kind} of {file} cannot be judged: the system does not say what it is")
     for ratio in ratios:
-        words = f"{file} takes {ratio.text} the {_WORDS[kind]} of {against}{ratio.where}"
+        of = f"{against}{ratio.where}"
+        words = f"{file} takes {ratio.text} the {_WORDS[kind]} of {of}"
         if ratio.low > most:
-            found.fail(check, f"{words}, max_ratio is {most:g}; {again}")
+            found.fail(check, f"{words}, max_ratio is {most:g}; {again}", of)
         elif ratio.high > most:
-            found.warn(
-                check,
+            unknown = (
                 f"{words}: the limit {most:g} lies within the interval, so this run cannot tell;"
-                " more `repeats`, or a quiet machine, would",
+                " more `repeats`, or a quiet machine, would"
             )
+            found.warn(check, unknown, of)
+            found.skip(check, unknown, of)
+        else:
+            found.check(check, f"{words}, max_ratio is {most:g}", of)
 
 
 def _ratios(measured: Mapping[str, Any], kind: str, file: str, against: str) -> Iterator[Ratio]:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tflbuild.found import Findings
 from tflbuild.lockfile import LOCK, Locked, metric_key, rounded
-from tflbuild.manifest.model import Metric, MetricLimits
+from tflbuild.manifest.model import Metric, MetricLimits, Optimization
 from tflbuild.metrics import METRICS
 from tflbuild.metrics.confidence import Z
 from tflbuild.metrics.python import NAME as PYTHON
@@ -28,6 +28,21 @@ MOST = 10_000_000  # samples; more are only said to be more
 NEAR = 0.25  # of the way from the number to the end of its interval
 
 Entry = Mapping[str, Any]  # of measured.metrics
+
+
+def of_file(metrics: Sequence[Metric], optimization: Optimization) -> list[Metric]:
+    """The metrics of a signature with the limits that an optimization sets itself."""
+    own = dict(optimization.metric_limits)
+    return [
+        replace(
+            metric,
+            limits=tuple(
+                own[limits.name].over(limits) if limits.name in own else limits
+                for limits in metric.limits
+            ),
+        )
+        for metric in metrics
+    ]
 
 
 def judge(

@@ -7,7 +7,7 @@ A miss says whom to blame: the numbers of source → file come with those of sou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -146,9 +146,9 @@ def _say_random(found: Findings, measured: Mapping[str, Any], model: Model) -> N
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class Parity:
-    """Judges the parity numbers of one output."""
+    """Judges the parity numbers of one output, once."""
 
     found: Findings
     limits: ParityLimits  # of this output
@@ -157,6 +157,8 @@ class Parity:
     representative: bool
     file: str = ""  # MODEL:OPTIMIZATION, for what to do next
     origin_of: Callable[[int], str] = unnamed
+    # What has been said: which samples are the worst, and what to do next, is said with one miss.
+    told: set[str] = field(default_factory=set)
 
     def __call__(self, numbers: Mapping[str, Any], output: str, of: str) -> None:
         """Judge what messages call `output` and the lines of a CI's report `of`."""
@@ -257,7 +259,13 @@ class Parity:
                 self.found.check(check, f"{said} (at least {top.min:g})", of)
 
     def _worst(self, numbers: Mapping[str, Any]) -> str:
-        return worst(numbers, self.origin_of)
+        return self._once(worst(numbers, self.origin_of))
+
+    def _once(self, text: str) -> str:
+        if text in self.told:
+            return ""
+        self.told.add(text)
+        return text
 
     def _blame(self, name: str, limit: float, numbers: Mapping[str, Any]) -> str:
         """Which step takes what is lost, in words; "" where it is not known."""
@@ -288,7 +296,7 @@ class Parity:
     def _next(self) -> str:
         if not self.file or self.quantize == "none":
             return ""
-        return f"; see which layers: tflbuild validate --debug {self.file}"
+        return self._once(f"; see which layers: tflbuild validate --debug {self.file}")
 
 
 def worst(numbers: Mapping[str, Any], origin_of: Callable[[int], str] = unnamed) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from workspace_folder import WorkspaceFolder
+
+from tflbuild import schemas
 
 pytestmark = pytest.mark.convert
 
@@ -68,6 +71,9 @@ def test_recorded_on_one_build_and_held_on_the_next(workspace: WorkspaceFolder) 
     ran = [task for task in result.ran() if not task.startswith("release")]
     assert ran == ["validate:digits:float32", "validate:digits:int8"]
     measured = workspace.report("digits/int8/validate.json")["measured"]["golden"]
+    schema = json.loads(schemas.text("validate"))["properties"]["measured"]["properties"]
+    known = schema["golden"]["items"]["properties"]
+    assert all({*entry} <= {*known} for entry in measured)
     found = {e["name"]: (e["unit"], e["samples"], e["equal"]) for e in measured}
     assert found["steps"] == ("steps", 5, True)
     assert found["values"][:2] == ("real", 5)

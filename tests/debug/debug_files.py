@@ -83,4 +83,4 @@ def samples(scale: float = 1.0, count: int = 12) -> np.ndarray:
     return (rng.uniform(-1, 1, (count, 1, 4)) * scale).astype("float32")
 
 
-__all__ = ["Graph", "float_file", "half_file", "quantized_file", "samples"]
+__all__ = ["OP", "Graph", "Maker", "float_file", "half_file", "quantized_file", "samples"]

@@ -133,6 +133,7 @@ def test_people_read_what_a_trial_changes(capsys: pytest.CaptureFixture[str]) ->
         (["--debug"], "--debug needs what to look at: MODEL:OPTIMIZATION"),
         (["--try"], "--try needs what to look at: MODEL:OPTIMIZATION"),
         (["--debug", "-k", "net:int8"], "--keep-going has no effect with --debug"),
+        (["--debug", "--junit", "j.xml", "net:int8"], "--junit has no effect with --debug"),
         (["--try", "-B", "net:int8"], "--force has no effect with --try"),
         (["--debug", "net:float"], "'net:float' is not quantized (net:float): there is nothing"),
         (["--debug", "net:inte8"], "nothing matches 'net:inte8'; did you mean net:int8"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from debug_files import float_file, half_file, quantized_file, samples
+from debug_files import OP, Maker, float_file, half_file, quantized_file, samples
 
 from tflbuild import data
 from tflbuild.debugging.matching import match
@@ -142,6 +142,27 @@ def test_what_nothing_matches_is_said(tmp_path: Path) -> None:
     matching = match(quantized.subgraphs[0], fewer)
     assert matching.ops == {1: 0}
     assert matching.unmatched == (2, 3)
+
+
+@pytest.mark.parametrize("wrong", ["model.tflite", "float.tflite"])
+def test_ops_without_kernels_are_said(tmp_path: Path, wrong: str) -> None:
+    """What no interpreter here runs is not compared, and that is no error."""
+    maker = Maker()
+    g = maker.graph()
+    x, y = g.tensor("x", (1, 4)), g.tensor("y", (1, 4))
+    g.op(OP.CUSTOM, [x], [y], custom="Mine")
+    g.io([x], [y])
+    maker.signature("serve", {"x": x}, {"out": y})
+    inputs = {"interface.json": tmp_path / "interface.json"}
+    inputs["interface.json"].write_text('{"signatures": []}')
+    for name, sound in (("model.tflite", quantized_file()), ("float.tflite", float_file())):
+        inputs[name] = tmp_path / name
+        inputs[name].write_bytes(maker.pack() if name == wrong else sound)
+    debug.run(Request({}, inputs, tmp_path))
+    found = Request({}, {"l": tmp_path / "layers.json"}, tmp_path).read_json("l")
+    assert "custom ops Mine have no kernels here" in found["unrunnable"]
+    assert found["unrunnable"].startswith("the float" if wrong == "float.tflite" else "the file")
+    assert found["signatures"] == []
 
 
 def test_names_lead_to_one_operator() -> None:

@@ -184,6 +184,15 @@ def test_a_miss_says_whom_to_blame(
     assert failure.message.endswith(said)
 
 
+def test_what_to_do_next_is_said_once() -> None:
+    both = parts("sqnr", 130.0, 8.1)
+    both["float"]["cosine"], both["quantization"]["cosine"] = 1.0, 0.5
+    worst = [{"sample": 1, "max_abs_error": 2.0, "sqnr": 1.0}]
+    first, second = judge(output("y", sqnr=8.1, cosine=0.5, worst_samples=worst, **both)).failures
+    assert "--debug m:o); worst: sample 1, off by 2" in first.message
+    assert second.message.endswith("the quantization is to blame)")
+
+
 def test_without_a_float_file_nobody_is_blamed() -> None:
     for numbers in ({}, {"float": None, "quantization": None}):
         (failure,) = judge(output("y", sqnr=8.1, **numbers)).failures

@@ -6,8 +6,9 @@ import pytest
 from manifest_fixtures import Load
 
 from tflbuild.errors import ManifestErrors
-from tflbuild.manifest.model import Golden, GoldenLimits, ParityLimits, TopK
+from tflbuild.manifest.model import Golden, GoldenLimits, MetricLimits, ParityLimits, TopK
 from tflbuild.manifest.parity import limits_of, of_output
+from tflbuild.metric_gate import of_file
 
 HEAD = """version: 1
 models:
@@ -140,6 +141,46 @@ def test_what_is_wrong_is_one_line_with_its_place(load: Load, validate: str, sai
         load(TWO + f"    validate: {{{validate}}}\n")
     (line,) = str(caught.value).splitlines()
     assert line.startswith("tflbuild.yaml:7:")
+    assert said in line
+
+
+MEASURED = """version: 1
+models:
+  m:
+    source: {format: saved_model, path: models/kws}
+    data: {calibration: {npz: data/cal.npz}, test: {npz: data/test.npz, labels: labels}}
+    validate: {metrics: {accuracy: {min: 0.9, max_drop: 0.01}}}
+    optimizations:
+      float32: {}
+      int8: {quantize: int8, metrics: %s}
+"""
+
+
+def test_metrics_of_one_optimization(load: Load) -> None:
+    (model,) = load(MEASURED % "{accuracy: {max_drop: 0.03}}").models
+    float32, int8 = model.optimizations
+    (metric,) = of_file(model.signatures[0].metrics, int8)
+    assert metric.limits == (MetricLimits("accuracy", min=0.9, max_drop=0.03),)
+    (metric,) = of_file(model.signatures[0].metrics, float32)
+    assert metric.limits == (MetricLimits("accuracy", min=0.9, max_drop=0.01),)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ("{accurcy: {min: 1}}", "'accurcy' is in no `validate.metrics`; did you mean 'accuracy'?"),
+        ("{f1: {min: 1}}", "is in no `validate.metrics`; those that are measured: accuracy"),
+        ("{accuracy: {}}", "no limit for 'accuracy'; give one of min, max, max_drop"),
+        ("{accuracy: {max: 0.5}}", "accuracy: min is above max; nothing is both"),
+        ("{accuracy: {k: 5}}", "unknown key 'k'"),
+        ("{}", "got an empty mapping"),
+    ],
+)
+def test_wrong_metrics_of_one_optimization(load: Load, metrics: str, said: str) -> None:
+    with pytest.raises(ManifestErrors) as caught:
+        load(MEASURED % metrics)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("tflbuild.yaml:9:")
     assert said in line
 
 

@@ -379,3 +379,21 @@ def test_where_a_limit_stands(
     assert (place is not None) == bool(says)
     if place is not None:
         assert says in ORIGINS.split("\n")[place.line - 1]
+
+
+RATIO = "defaults:\n  benchmark: {max_ratio: {int8: {against: float32, time: 0.5}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "told"),
+    [([0.1, 0.2, 0.3], "passed"), ([0.4, 0.5, 0.6], "skipped"), ([0.6, 0.7, 0.8], "failure")],
+)
+def test_a_ratio_has_its_line(fake: Fake, ratio: list[float], told: str) -> None:
+    fake.write(MANIFEST.replace("defaults:\n", RATIO))
+    fake.model("a", 1, do={"ratio": ratio})
+    read = built(fake, "a")
+    (name,) = [n for n in read.named(told) if n.startswith("benchmark:a ")]
+    assert name == "benchmark:a benchmark.int8.time of float32"
+    assert f"takes {ratio[1]:.2f}×" in str(read.cases[name].system_out or read.message(name))
+    if told == "failure":
+        assert re.search(r"tflbuild\.yaml:5:\d+: limit of", read.text(name))

@@ -143,20 +143,20 @@ def test_against_the_last_release(fake: Fake) -> None:
     same = built(fake)
     assert same.headings[0].startswith("tflbuild: 0 released, 0 failed, 4 unchanged")
     assert NO_RELEASE not in (fake.root / "s.md").read_text()
-    assert same.rows()["a:int8@litert"]["metric"] == "accuracy 0.9375 [0.9, 0.97]"
+    assert same.rows()["a:int8@litert"]["metric"] == "accuracy 0.9375 [0.9000, 0.9700]"
     fake.model("a", 11, do={"sqnr": 118.5, "metrics": [{**METRIC, "file": 0.925}]})
     page = built(fake)
     assert page.headings[0].startswith("tflbuild: 2 released, 0 failed, 2 unchanged")
     row = page.rows()["a:int8@litert"]
     assert row["size"] == "320 KB (+20 KB, +6.7%)"
     assert row["SQNR"] == "118.5 dB (−1.5)"
-    assert row["metric"] == "accuracy 0.925 (−0.0125) [0.9, 0.97]"
+    assert row["metric"] == "accuracy 0.9250 (−0.0125) [0.9000, 0.9700]"
     assert page.folded == [1]
     # The same file, and other numbers: that is no news of nothing.
     fake.model("a", 1, do={"sqnr": 120, "metrics": [{**METRIC, "file": 0.95}]})
     row = built(fake).rows()["a:int8@litert"]
     assert (row["status"], row["size"]) == ("released", "300 KB")
-    assert row["metric"] == "accuracy 0.95 (+0.0125) [0.9, 0.97]"
+    assert row["metric"] == "accuracy 0.9500 (+0.0125) [0.9000, 0.9700]"
 
 
 def test_the_oldest_runtime_and_what_is_gone_or_new(fake: Fake) -> None:
@@ -346,3 +346,12 @@ def test_the_path_is_of_the_folder_that_is_changed_to(fake: Fake, tmp_path: Path
     run = fake.run("--summary", "out/here/s.md", "-q")
     assert run.code == 0
     assert (fake.root / "out/here/s.md").read_text().startswith("### tflbuild: 4 released")
+
+
+def test_small_numbers_keep_their_digits() -> None:
+    metric = {**METRIC, "name": "mean_squared_error", "file": 1.25e-6, "interval": [1e-6, 2e-6]}
+    shown_as, changed = summary_md._metric(Numbers(metrics=(metric,)), None, False)
+    assert shown_as == "`mean_squared_error` 1.25e-06 [1e-06, 2e-06]"
+    assert not changed
+    nothing = {**METRIC, "file": None, "interval": None}
+    assert summary_md._metric(Numbers(metrics=(nothing,)), None, False)[0] == "`accuracy` ?"

@@ -210,6 +210,7 @@ HUGE = npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4000000000000,), 
 NEGATIVE = npy("{'descr': '<f4', 'fortran_order': False, 'shape': (-1, 4), }", bytes(16))
 OBJECTS = npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", b"cos\nsystem\n.")
 SHORT = npy("{'descr': '<f4', 'fortran_order': False, 'shape': (4,), }", bytes(15))
+EMPTY = npy("{'descr': '|S0', 'fortran_order': False, 'shape': (4000000000000,), }")
 ODD = npy("{'descr': __import__('os'), 'shape': (1,)}")
 
 
@@ -221,6 +222,13 @@ def encrypted() -> bytes:
     return bytes(data)
 
 
+def lzma(content: bytes) -> bytes:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("x.npy", content)
+    return whole.getvalue()
+
+
 HOSTILE: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "it is no .npz archive"),
     "text": (b"hello, world", "it is no .npz archive; write it with numpy.savez"),
@@ -230,6 +238,8 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "a lie": (member(HUGE), "array 'x' is damaged: 16,000,000,000,000 bytes are named, 0 there"),
     "short": (member(SHORT), "array 'x' is damaged: 16 bytes are named, 15 there"),
     "negative": (member(NEGATIVE), "array 'x' has a negative size"),
+    "no size": (member(EMPTY), "array 'x' has values of no size"),
+    "lzma": (lzma(SHORT), "array 'x' is not compressed as numpy does it"),
     "code": (member(ODD), "array 'x' is damaged"),
     "not an array": (member(b"hello", "x.npy"), "array 'x' is damaged"),
     "another file": (member(b"hello", "x.txt"), "'x.txt' in it is no array"),

@@ -38,7 +38,7 @@ def command(ctx: click.Context, /, **own: Any) -> int:
     if not debug and not try_:
         return run(ctx, own, "validate")
     option = "--debug" if debug else "--try"
-    for flag in ("force", "keep_going"):
+    for flag in ("force", "keep_going", "junit", "summary"):
         if own[flag]:
             raise UsageError(f"--{flag.replace('_', '-')} has no effect with {option}; remove it")
     if not own["selectors"]:
@@ -63,6 +63,7 @@ def _look(common: Settings, own: dict[str, Any], given: dict[str, Any], debug: b
         listener = Terminal(common.quiet, common.verbose)
     options = DebugOptions(
         tuple(own["selectors"]),
+        quiet=common.quiet,
         jobs=own["jobs"] or 0,
         cwd=common.directory,
         **{name: value for name, value in given.items() if value is not None},

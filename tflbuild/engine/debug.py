@@ -50,6 +50,7 @@ class DebugOptions:
     selectors: tuple[str, ...]
     samples: int = SAMPLES
     tries: int = proposing.TRIES
+    quiet: bool = False  # say nothing of each try
     jobs: int = 0
     cwd: Path = field(default_factory=Path.cwd)
     pool: ZygotePool | None = None
@@ -336,7 +337,8 @@ class _Inquiry:
         said = "passes" if told["passed"] else "does not pass"
         number = "not converted, " if lowest <= -1e9 else f"{lowest:.1f} dB, "
         what = f"try {self.count} of {self.aim.pair}: {len(places)} operators float"
-        self.listen(Note(f"{what}: {number}{said}"))
+        if not self.options.quiet:
+            self.listen(Note(f"{what}: {number}{said}"))
         return Try(places, told["passed"], lowest, told)
 
     def _settings(

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from tflbuild.engine.decide import Decider
-from tflbuild.engine.events import Event
+from tflbuild.engine.events import FAILED, SKIPPED, Event
 from tflbuild.engine.files import FileDigests
 from tflbuild.engine.lying import Lying
 from tflbuild.engine.runner import Folders, Result, Runner
 from tflbuild.engine.state import Beside, Outputs, Released, State
 from tflbuild.engine.workers import Workers
 from tflbuild.graph import Graph
-from tflbuild.lockfile import read as read_lock
+from tflbuild.lockfile import read
 from tflbuild.manifest.model import Workspace
 from tflbuild.step import Step
 from tflbuild.store.local import Store
@@ -69,6 +69,7 @@ class Trials:
         self.state = Aside(state.db, True)
         self.digests = FileDigests(root, self.state)
         self.toolchain = Toolchain()
+        self.locked = read(root)
 
     def run(
         self, workspace: Workspace, steps: Iterable[Step], aims: Iterable[str]
@@ -84,7 +85,7 @@ class Trials:
             self.root, self.state, self.store, self.digests, self.toolchain, lying
         )  # fmt: skip
         runner = Runner(
-            graph, decider, self.workers, folders, _silent, self.jobs, True, read_lock(self.root)
+            graph, decider, self.workers, folders, _silent, self.jobs, True, self.locked
         )
         result = runner.run(list(aims))
         self.digests.save()
@@ -102,12 +103,18 @@ def _silent(event: Event) -> None:
 
 
 def failure(result: Result, tasks: Iterable[str]) -> str:
-    """Why the first of these tasks failed; "" when none did."""
-    bad = [task for task in tasks if result.outcomes.get(task) in ("failed", "skipped")]
-    first = next((t for t in result.outcomes if result.outcomes[t] == "failed"), None)
+    """Why one of these tasks did not end well: the first that failed, or whose gate did not pass;
+    "" when all of them were made."""
+    bad = [task for task in tasks if result.outcomes.get(task) in (FAILED, SKIPPED)]
     if not bad:
         return ""
-    return f"{first}: {result.reasons.get(first, '')}" if first else result.reasons[bad[0]]
+    for task, outcome in result.outcomes.items():
+        if outcome == FAILED:
+            return f"{task}: {result.reasons.get(task, '')}"
+    for task, verdict in result.verdicts.items():
+        if not verdict.passed and f"needs {task}" in result.reasons.get(bad[0], ""):
+            return f"{task}: {verdict.failures[0].message}"
+    return f"{bad[0]}: {result.reasons.get(bad[0], '')}"
 
 
 def outputs_of(decider: Decider, task: str) -> Mapping[str, tuple[str, int]]:

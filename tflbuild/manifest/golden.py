@@ -35,7 +35,7 @@ def _golden(
         _known(model, str(item.value), item, known)
     tested = strings(listed) or tuple(known)
     outputs = []
-    for output, entry in entries(get(node, "outputs")).items():
+    for output, entry in sorted(entries(get(node, "outputs")).items()):
         limits = _limits(model, entry, known, tested)
         if limits == GoldenLimits():
             choice = ", ".join((*NUMBERS, "exact"))
@@ -95,7 +95,7 @@ def _limits(
                     f"{describe(optimization)} has no effect: `optimizations` leaves it out", value
                 )
             by_name[optimization] = float(value.value)
-        found.append((name, tuple(by_name.items())))
+        found.append((name, tuple(sorted(by_name.items()))))
     return GoldenLimits(is_exact, tuple(found))
 
 

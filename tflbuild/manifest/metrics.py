@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tflbuild.manifest.code import build_args, build_code
 from tflbuild.manifest.context import ModelNodes
-from tflbuild.manifest.model import Data, Metric, MetricLimits, RandomData
+from tflbuild.manifest.model import (
+    Data,
+    Metric,
+    MetricLimits,
+    MetricOverride,
+    RandomData,
+    Shipped,
+)
 from tflbuild.manifest.nodes import entries, get, text
 from tflbuild.manifest.problems import nearest
 from tflbuild.manifest.yamlfile import Node, describe
@@ -39,6 +46,37 @@ def build_metrics(
     found = entries(get(model.tree, "validate", *below, "metrics"))
     reader = _Reader(model, below, test)
     return tuple(reader.read(name, node) for name, node in sorted(found.items()))
+
+
+def build_overrides(
+    model: ModelNodes, node: Node | None, signatures: Sequence[Shipped]
+) -> tuple[tuple[str, MetricOverride], ...]:
+    """Limits of one optimization, over those of numbers that some signature measures."""
+    measured = {
+        limits.name: limits for s in signatures for metric in s.metrics for limits in metric.limits
+    }
+    found = []
+    for name, entry in sorted(entries(node).items()):
+        given = {
+            key: float(number)
+            for key in LIMITS
+            if (value := get(entry, key)) is not None
+            and isinstance(number := value.value, int | float)
+        }
+        if not given:
+            model.key_problem(
+                f"no limit for {describe(name)}; give one of {', '.join(LIMITS)}", entry
+            )
+        if name in measured:
+            merged = MetricOverride(**given).over(measured[name])
+            if merged.min is not None and merged.max is not None and merged.min > merged.max:
+                model.key_problem(f"{name}: min is above max; nothing is both", entry)
+        else:
+            listed = ", ".join(measured) or "none"
+            hint = nearest(name, measured) or f"; those that are measured: {listed}"
+            model.key_problem(f"{describe(name)} is in no `validate.metrics`{hint}", entry)
+        found.append((name, MetricOverride(**given)))
+    return tuple(found)
 
 
 @dataclass(frozen=True)

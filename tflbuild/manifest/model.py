@@ -6,7 +6,7 @@ Paths are POSIX strings relative to the workspace root. Sizes are bytes, counts 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +216,7 @@ class Optimization:
     recipe_file: str | None = None
     calibrates: bool = False  # reads the calibration data
     parity_limits: ParityLimits | None = None  # over the model's, for this file alone
+    metric_limits: tuple[tuple[str, MetricOverride], ...] = ()  # the same, by name of the number
 
     @property
     def parity(self) -> str:
@@ -334,6 +335,20 @@ class MetricLimits:
     max: float | None = None
     max_drop_from_last: float | None = None  # against the last release's (tflbuild.lock)
     higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class MetricOverride:
+    """Limits of one file over those of `MetricLimits`; None: as there."""
+
+    min: float | None = None
+    max: float | None = None
+    max_drop: float | None = None
+    max_drop_from_last: float | None = None
+
+    def over(self, limits: MetricLimits) -> MetricLimits:
+        said = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(limits, **{name: n for name, n in said.items() if n is not None})
 
 
 @dataclass(frozen=True)

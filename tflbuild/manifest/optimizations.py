@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tflbuild.manifest.context import ModelNodes
+from tflbuild.manifest.metrics import build_overrides
 from tflbuild.manifest.model import Optimization, Shipped
 from tflbuild.manifest.nodes import entries, get, strings, text
 from tflbuild.manifest.problems import nearest
@@ -58,6 +61,8 @@ def build_optimizations(
         built = build_optimization(
             model, name, entry, build_targets(model, get(entry, "targets")) or targets
         )
+        own = build_overrides(model, get(entry, "metrics"), signatures)
+        built = replace(built, metric_limits=own)
         _check_micro(model, built, entry)
         result[name.lower()] = built
     right = len(model.context.problems) == before

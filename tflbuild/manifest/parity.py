@@ -39,7 +39,7 @@ def over(upper: ParityLimits, lower: ParityLimits) -> ParityLimits:
     outputs = dict(lower.outputs)
     for name, limits in upper.outputs:
         outputs[name] = over(limits, outputs[name]) if name in outputs else limits
-    return replace(lower, **own, outputs=tuple(outputs.items()))
+    return replace(lower, **own, outputs=tuple(sorted(outputs.items())))
 
 
 def of_output(limits: ParityLimits, name: str) -> ParityLimits:
@@ -63,7 +63,7 @@ def top_k_of(limits: ParityLimits) -> dict[str, list[int]]:
 def _limits(model: ModelNodes, node: Node | None) -> ParityLimits:
     given = {name: value for name in NUMBERS if (value := _number(get(node, name))) is not None}
     outputs = []
-    for name, entry in entries(get(node, "outputs")).items():
+    for name, entry in sorted(entries(get(node, "outputs")).items()):
         limits = _limits(model, entry)
         if limits == ParityLimits():
             model.key_problem(

@@ -33,7 +33,9 @@ _SPARSE = {
     "float16": "weights that LiteRT reads as NaN",
     "dynamic_range": "a file that LiteRT refuses or computes noise with",
 }
-_GENERAL = frozenset({"quantize", "quantizer", "io", "io_output", "targets", "converter", "parity"})
+_GENERAL = frozenset(
+    {"quantize", "quantizer", "io", "io_output", "targets", "converter", "parity", "metrics"}
+)
 
 
 def build_optimization(

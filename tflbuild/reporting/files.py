@@ -92,15 +92,18 @@ def _write(
     manifest: Path,
     options: Options,
 ) -> None:
+    """Both, also where one of them cannot be written. Raises OSError."""
     root = Path(os.path.realpath(manifest.parent))
-    if wanted.junit is not None:
-        from tflbuild.reporting.junit import junit
+    with contextlib.ExitStack() as stack:
+        if wanted.summary is not None:
+            from tflbuild.reporting.summary_md import summary
 
-        write(wanted.junit, junit(outcome, root, logs))
-    if wanted.summary is not None:
-        from tflbuild.reporting.summary_md import summary
+            content = summary(outcome, root, options.until).encode()
+            stack.callback(write, wanted.summary, content)
+        if wanted.junit is not None:
+            from tflbuild.reporting.junit import junit
 
-        write(wanted.summary, summary(outcome, root, options.until).encode())
+            stack.callback(write, wanted.junit, junit(outcome, root, logs))
 
 
 def prepare(option: str, path: Path) -> None:

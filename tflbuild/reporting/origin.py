@@ -60,6 +60,9 @@ def _keys(model: Model, step: Step, check: Check) -> Iterator[str]:
         elif group == "metrics":  # of a limit's own key, at least the metric
             yield place + check.check.rpartition(".")[0]
     if group == "benchmark":
+        optimization, _, kind = last.partition(".")
+        optimization = optimization.partition("+")[0]  # without the profile of a file
+        yield f"benchmark.max_ratio.{optimization}.{kind}"
         yield "benchmark.max_ratio"
     if group == "parity" and last.startswith("top_"):
         yield "validate.parity.top_k"

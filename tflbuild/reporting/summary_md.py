@@ -305,13 +305,14 @@ def _metric(known: Numbers, locked: Locked | None, several: bool) -> tuple[str, 
     value, name = metric["file"], one_line(str(metric["name"]), 60)
     if value is None:
         return f"{code(name, cell=True)} ?", False
-    text, changed = f"{code(name, cell=True)} {value:.4g}", False
+    form = ".4f" if 1e-3 <= abs(value) < 100 else ".4g"  # accuracies stand below each other
+    text, changed = f"{code(name, cell=True)} {value:{form}}", False
     key = metric_key(str(metric.get("signature", "")), str(metric["name"]), several)
     if locked is not None and key in locked.metrics:
-        text, changed = _against(text, rounded(value) - locked.metrics[key])
+        text, changed = _against(text, rounded(value) - locked.metrics[key], form)
     interval = metric.get("interval")
     if interval and None not in interval:
-        text += f" [{interval[0]:.4g}, {interval[1]:.4g}]"
+        text += f" [{interval[0]:{form}}, {interval[1]:{form}}]"
     return text, changed
 
 
@@ -347,7 +348,7 @@ def _runtime(known: Numbers, locked: Locked | None, numbering: str) -> tuple[str
     return prose(f"{text} (was {last or 'unknown'})", cell=True), True
 
 
-def _against(text: str, difference: float, form: str = ".4g") -> tuple[str, bool]:
+def _against(text: str, difference: float, form: str) -> tuple[str, bool]:
     shown = _signed(difference, form)
     if not any(digit in shown for digit in "123456789"):
         return text, False

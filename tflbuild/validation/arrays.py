@@ -58,6 +58,9 @@ def _arrays(archive: zipfile.ZipFile, max_bytes: int) -> dict[str, Array]:
         if not member.filename.endswith(_SUFFIX):
             raise TaskError(f"{_shown(member.filename)} in it is no array; use numpy.savez")
         name = member.filename.removesuffix(_SUFFIX)
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            # LZMA takes the memory that a stream asks for.
+            raise TaskError(f"array {_shown(name)} is not compressed as numpy does it")
         if name in arrays:
             raise TaskError(f"it holds {_shown(name)} twice")
         try:
@@ -91,6 +94,8 @@ def _array(stream: IO[bytes], size: int) -> Array:
         if axis < 0:
             raise TaskError("has a negative size")
         count *= axis
+    if count and not dtype.itemsize:
+        raise TaskError("has values of no size")
     wanted = count * dtype.itemsize
     if stream.tell() + wanted != size:
         raise TaskError(f"is damaged: {wanted:,} bytes are named, {size - stream.tell():,} there")
