@@ -307,6 +307,6 @@ def test_what_goes_on_after_a_failure(
         found.append(options.keep_going)
         raise UsageError("enough")
 
-    monkeypatch.setattr("tflbuild.engine.build.build", build)
+    monkeypatch.setattr("tflbuild.reporting.files.build", build)
     assert run(*arguments) == 2
     assert found == [goes_on]
