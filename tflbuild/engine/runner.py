@@ -343,6 +343,7 @@ class Runner:
                 "timeout": step.timeout,
                 "env": step.request.get("retry_env" if pending.retry else "env", {}),
                 "retry": pending.retry,
+                "last": self.judge.last_interfaces(step),
                 **self.progress.request(
                     step.stage, step.name, decision.key, pending.seen,
                     begin_anew=step.name in self.decider.forced and pending.attempts == 1,

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tflbuild import data, metrics
+from tflbuild.interface import told_with
 from tflbuild.kernels import Kernels
 from tflbuild.limits import limit_action
 from tflbuild.stages.base import Request
@@ -61,7 +62,8 @@ def run(request: Request) -> None:
         return
     if BASELINE + "baseline.json" in request.inputs:
         report["baseline"] = request.read_json(BASELINE + "baseline.json")["problem"]
-    comparisons = [test.comparison(request, len(tests) > 1) for test in tests]
+    with told_with(request.last, report["interface"]):
+        comparisons = [test.comparison(request, len(tests) > 1) for test in tests]
     limit_action(request.inputs.values())  # of which the data are mapped by now
     openers = [
         opener(path, own, params["sequences"][index], kernels,
@@ -92,13 +94,14 @@ def run(request: Request) -> None:
             test.merged(request, comparison, found)
             for test, comparison, found in zip(tests, comparisons, evidence, strict=True)
         ]
-    report["golden"] = golden.measure(request, interface, kernels)
-    # A user's code shuts the workspace to this process: it comes last.
-    for test, found_of in zip(tests, merged, strict=True):
-        several = test.name if len(tests) > 1 else None
-        for settings, sides in zip(test.metrics, found_of, strict=True):
-            entries = metrics.result(settings, sides, several)
-            report["metrics"] += [{"signature": test.name, **entry} for entry in entries]
+    with told_with(request.last, report["interface"]):
+        report["golden"] = golden.measure(request, interface, kernels)
+        # A user's code shuts the workspace to this process: it comes last.
+        for test, found_of in zip(tests, merged, strict=True):
+            several = test.name if len(tests) > 1 else None
+            for settings, sides in zip(test.metrics, found_of, strict=True):
+                entries = metrics.result(settings, sides, several)
+                report["metrics"] += [{"signature": test.name, **entry} for entry in entries]
     request.write_json("validate.json", report)
 
 
