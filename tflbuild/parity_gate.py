@@ -12,7 +12,14 @@ from functools import partial
 from typing import Any
 
 from tflbuild.found import Findings
-from tflbuild.manifest.model import Model, Optimization, ParityLimits, RandomData, Shipped
+from tflbuild.manifest.model import (
+    Model,
+    Optimization,
+    ParityLimits,
+    RandomData,
+    Shipped,
+    TopK,
+)
 from tflbuild.manifest.parity import NUMBERS, limits_of, of_output
 from tflbuild.manifest.problems import nearest
 from tflbuild.model_data import parity_data
@@ -90,7 +97,8 @@ def nowhere(signature: int, sample: int) -> str:
 unnamed = partial(nowhere, 0)
 
 
-LOWEST = ("sqnr", "cosine")  # numbers of which more is better
+LOWEST = ("sqnr", "cosine", "top_k")  # numbers of which more is better
+TIED = 0.1  # share of samples with equal values at the k-th place worth a warning
 
 
 def row_of(optimization: Optimization, recipe: Sequence[Mapping[str, Any]]) -> str:
@@ -246,17 +254,26 @@ class Parity:
             )
 
     def _top_k(self, numbers: Mapping[str, Any], output: str, of: str) -> None:
-        agreed = {entry["k"]: entry["agreement"] for entry in numbers.get("top_k", ())}
+        agreed = {entry["k"]: entry for entry in numbers.get("top_k", ())}
         for top in self.limits.top_k:
             if top.k not in agreed:
                 continue  # fewer values than k: see _Places
-            check, share = f"parity.top_{top.k}", agreed[top.k]
+            check, share = f"parity.top_{top.k}", agreed[top.k]["agreement"]
             said = f"top_k of {output}: {share:.4f} of the source's {top.k} largest are the file's"
             if share < top.min:
-                message = f"{said}, below min {top.min:g}{self._worst(numbers)}"
-                self.found.fail(check, message, of)
+                why = self._blame_top_k(top, numbers) + self._worst(numbers)
+                self.found.fail(check, f"{said}, below min {top.min:g}{why}", of)
             else:
                 self.found.check(check, f"{said} (at least {top.min:g})", of)
+            tied, samples = agreed[top.k].get("tied", 0), agreed[top.k]["samples"]
+            if tied > TIED * samples:
+                self.found.warn(
+                    check,
+                    f"top_k of {output}: in {tied} of {samples} samples other values of the file"
+                    f" equal its number {top.k}, mostly 0: the agreement says little"
+                    + ("; ask for k: 1" if top.k > 1 else ""),
+                    of,
+                )
 
     def _worst(self, numbers: Mapping[str, Any]) -> str:
         return self._once(worst(numbers, self.origin_of))
@@ -269,11 +286,18 @@ class Parity:
 
     def _blame(self, name: str, limit: float, numbers: Mapping[str, Any]) -> str:
         """Which step takes what is lost, in words; "" where it is not known."""
+        return self._whom(name, limit, [(s, said[name]) for s, said in _steps(numbers)])
+
+    def _blame_top_k(self, top: TopK, numbers: Mapping[str, Any]) -> str:
         by_step = [
-            (step, said[name])
-            for step, key in (("float conversion alone", "float"), ("quantization", "quantization"))
-            if (said := numbers.get(key)) is not None
+            (step, entry["agreement"])
+            for step, said in _steps(numbers)
+            for entry in said.get("top_k", ())
+            if entry["k"] == top.k
         ]
+        return self._whom("top_k", top.min, by_step)
+
+    def _whom(self, name: str, limit: float, by_step: Sequence[tuple[str, float | None]]) -> str:
         if len(by_step) < 2:
             return ""
         shown = ", ".join(f"{step} {_shown(name, number)}" for step, number in by_step)
@@ -309,6 +333,15 @@ def worst(numbers: Mapping[str, Any], origin_of: Callable[[int], str] = unnamed)
         named = f" ({named})" if named else ""
         shown.append(f"sample {sample['sample']}{named}, off by {sample['max_abs_error']:.4g}")
     return f"; worst: {'; '.join(shown)}" if shown else ""
+
+
+def _steps(numbers: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """What is known of each step on the way to the file."""
+    return [
+        (step, said)
+        for step, key in (("float conversion alone", "float"), ("quantization", "quantization"))
+        if (said := numbers.get(key)) is not None
+    ]
 
 
 def _missed(name: str, number: float, limit: float) -> bool:

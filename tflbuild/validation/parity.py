@@ -85,8 +85,10 @@ def merge(partials: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     fail; the numbers are then null. `worst_samples`: those with the largest errors, the largest
     first, each with its own `max_abs_error` and `sqnr`; samples without any error are not named.
     `top_k`: for each k the share of the source's k largest elements of a sample that are among the
-    file's k largest, averaged over samples. Of equal elements the first ones count, as with arg
-    max, so that equal outputs agree wholly.
+    file's k largest, averaged over samples. Of equal elements of the source the first ones count,
+    as with arg max; in the file all do that are not below its k-th largest value, since a quantized
+    file holds many equal ones. `tied`: in how many samples that counted for some of the source's,
+    and would for others that the source has below its own.
     """
     parts = list(partials)
     kinds = {part["kind"] for part in parts}
@@ -137,14 +139,12 @@ def merge(partials: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     result["worst_sample"] = worst[0]["sample"] if worst else 0
     found: dict[int, list[int]] = {}
     for part in parts:
-        for k, agreeing, count in part["top_k"]:
-            sums = found.setdefault(k, [0, 0])
-            sums[0] += agreeing
-            sums[1] += count
+        for k, *counts in part["top_k"]:
+            found[k] = [a + b for a, b in zip(found.get(k, (0, 0, 0)), counts, strict=True)]
     if found:
         result["top_k"] = [
-            {"k": k, "agreement": agreeing / (k * count), "samples": count}
-            for k, (agreeing, count) in found.items()
+            {"k": k, "agreement": agreeing / (k * count), "samples": count, "tied": tied}
+            for k, (agreeing, count, tied) in found.items()
         ]
     return result
 
@@ -153,7 +153,8 @@ def short(numbers: Mapping[str, Any]) -> dict[str, Any] | None:
     """Of numbers of `merge` those that a comparison of floats is told by; None for text."""
     if numbers["kind"] == "exact":
         return None
-    return {n: numbers[n] for n in ("sqnr", "cosine", "max_abs_error", "max_range_error")}
+    names = ("sqnr", "cosine", "max_abs_error", "max_range_error", "top_k")
+    return {n: numbers[n] for n in names if n != "top_k" or n in numbers}
 
 
 def _unit(values: Array) -> tuple[Array, int]:
@@ -205,17 +206,31 @@ def _worst(
 
 
 def _top_k(s: Array, o: Array, asked: Sequence[int]) -> list[list[int]]:
-    """For each k: elements that are among the k largest of both, samples."""
-    return [
-        [k, int((_largest(s, k) & _largest(o, k)).sum()), len(s)] for k in asked if k <= s.shape[1]
-    ]
+    """For each k: elements that are among the k largest of both, samples, and those samples in
+    which equal elements of the file decided."""
+    found = []
+    for k in asked:
+        if k <= s.shape[1]:
+            own, limit = _largest(s, k), _kth(o, k)
+            enough, level = o >= limit, o == limit
+            tied = (enough.sum(axis=1) > k) & (own & level).any(axis=1)
+            tied &= (level & (s < _kth(s, k))).any(axis=1)
+            found.append([k, int((own & enough).sum()), len(s), int(tied.sum())])
+    return found
+
+
+def _kth(values: Array, k: int) -> Array:
+    """The k-th largest element of each row, as a column."""
+    import numpy as np
+
+    place = values.shape[1] - k
+    found: Array = np.partition(values, place, axis=1)[:, place : place + 1]
+    return found
 
 
 def _largest(values: Array, k: int) -> Array:
     """Which elements of each row are its k largest; of equal ones the first."""
-    import numpy as np
-
-    limit = np.partition(values, -k, axis=1)[:, -k : values.shape[1] - k + 1]
+    limit = _kth(values, k)
     more, level = values > limit, values == limit
     room = k - more.sum(axis=1, keepdims=True)
     chosen: Array = more | (level & (level.cumsum(axis=1) <= room))
