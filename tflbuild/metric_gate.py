@@ -114,7 +114,7 @@ class _Judge:
             self.found.fail(
                 check,
                 f"{self.said} {_shown(value)} is {'below' if below else 'above'} {which}"
-                f" {limit:g} ({self._context()})",
+                f" {limit:g} ({self._context()}){self._source_too(limit, below)}",
                 self.of,
             )
         else:
@@ -128,6 +128,15 @@ class _Judge:
         toward_low = below != (short > ROUNDING)  # which end of the interval the limit lies at
         reach = value - interval[0] if toward_low else interval[1] - value
         self._near(check, _shown(value), which, limit, short, reach, interval)
+
+    def _source_too(self, limit: float, below: bool) -> str:
+        """What no conversion can mend."""
+        source = self.entry["source"]
+        if source is None or (limit - source if below else source - limit) <= ROUNDING:
+            return ""
+        return (
+            "; the source itself misses it: look at labels and preprocessing, not at the conversion"
+        )
 
     def _drop(self) -> None:
         limit, source = self.limits.max_drop, self.entry["source"]

@@ -257,7 +257,7 @@ class Parity:
         agreed = {entry["k"]: entry for entry in numbers.get("top_k", ())}
         for top in self.limits.top_k:
             if top.k not in agreed:
-                continue  # fewer values than k: see _Places
+                continue  # no more values than k: see _Places
             check, share = f"parity.top_{top.k}", agreed[top.k]["agreement"]
             said = f"top_k of {output}: {share:.4f} of the source's {top.k} largest are the file's"
             if share < top.min:
@@ -411,21 +411,21 @@ class _Places:
     def _too_few(
         self, shipped: Shipped, entries: Sequence[Mapping[str, Any]], limits: ParityLimits
     ) -> None:
-        """A `top_k` of more values than an output has. What is set for all holds for those that
-        have so many; there must be one."""
+        """A `top_k` of all values that an output has, or more. What is set for all holds for those
+        that have more; there must be one."""
         entries = [e for e in entries if e["kind"] != "exact" and e["finite"] and not e["constant"]]
         counts = {e["output"]: {top["k"] for top in e.get("top_k", ())} for e in entries}
         own = {name: one.top_k for name, one in limits.outputs if one.top_k and name in counts}
         for name, asked in own.items():
             for top in asked:
                 if top.k not in counts[name]:
-                    why = f"output {name!r} has fewer than {top.k} values in a sample"
+                    why = f"output {name!r} has no more than {top.k} values in a sample"
                     key = self._top_k_key(f"outputs.{name}.top_k", shipped)
                     self._fail(key, f"top_k cannot be measured: {why}")
         others = [found for name, found in counts.items() if name not in own]
         for top in limits.top_k if others else ():
             if not any(top.k in found for found in others):
-                why = f"no output has {top.k} values in a sample"
+                why = f"no output has more than {top.k} values in a sample"
                 self._fail(self._top_k_key("top_k", shipped), f"top_k cannot be measured: {why}")
 
     def _top_k_key(self, below: str, shipped: Shipped) -> str:

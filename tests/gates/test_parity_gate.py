@@ -166,7 +166,7 @@ def test_top_k_of_fewer_values_is_an_error_with_its_place() -> None:
     verdict = judge(output("y", top_k=AGREED[:1]), limits=limits, keys=("validate.parity.top_k",))
     assert failed(verdict) == ["parity.limits"]
     assert verdict.failures[0].message == (
-        "tflbuild.yaml:1:1: top_k cannot be measured: no output has 5 values in a sample"
+        "tflbuild.yaml:1:1: top_k cannot be measured: no output has more than 5 values in a sample"
     )
     # Equal outputs are measured too, and NaN is told alone.
     assert not judge(output("y", equal=True, sqnr=None, top_k=AGREED[:1]), limits=limits).passed
@@ -175,7 +175,7 @@ def test_top_k_of_fewer_values_is_an_error_with_its_place() -> None:
     lax = ParityLimits(top_k=(TopK(5, 0.5),))
     assert judge(*both, limits=lax).passed
     (failure,) = judge(*both, limits=one("z", lax)).failures
-    assert "output 'z' has fewer than 5 values" in failure.message
+    assert "output 'z' has no more than 5 values" in failure.message
     nan = judge(output("y", finite=False, sqnr=None), limits=limits)
     assert failed(nan) == ["parity.finite y"]
 

@@ -221,15 +221,15 @@ def _chosen(evidence: Iterable[Evidence], prefix: str) -> Iterator[dict[str, Arr
 def _top_k(
     asked: Mapping[str, Sequence[int]], specs: Mapping[str, Any], samples: int
 ) -> dict[str, list[int]]:
-    """By output, of those asked for one ("": for all). Where an output has fewer values of a
-    sample, nothing is measured, and the gate says so."""
+    """By output, of those asked for one ("": for all). Where an output has no more values of a
+    sample, all of them are always among the largest: nothing is measured, and the gate says so."""
     found: dict[str, list[int]] = {}
     for name, spec in specs.items():
         size = 1
         for length in spec["shape"]:
             size *= length
         counts = asked[name] if name in asked else asked.get("", ())
-        fitting = sorted({k for k in counts if k <= size // max(1, samples)})
+        fitting = sorted({k for k in counts if k < size // max(1, samples)})
         if fitting:
             found[name] = fitting
     return found

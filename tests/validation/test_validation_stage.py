@@ -1,5 +1,4 @@
-"""An output with another name than in the last release, where a golden test or a metric names it:
-the stage fails before any gate, and says so itself."""
+"""The stage in a build: what it says itself, before any gate, and what the gate says of it."""
 
 from __future__ import annotations
 
@@ -45,6 +44,7 @@ def build(workspace: WorkspaceFolder, validate: str) -> Any:
 
 
 def test_a_renamed_output_that_something_names(workspace: WorkspaceFolder) -> None:
+    """It fails before the gate of the interface could tell."""
     x = np.eye(4, dtype=np.float32)
     root: Path = workspace.root
     np.savez(root / "test.npz", x=x, labels=np.arange(4))
@@ -65,6 +65,17 @@ def test_a_renamed_output_that_something_names(workspace: WorkspaceFolder) -> No
         assert reason.endswith(
             "; against the last release: output 'class' is now called 'digit'"
         ), reason
+
+
+def test_top_k_of_all_values_is_no_limit(workspace: WorkspaceFolder) -> None:
+    x = np.eye(4, dtype=np.float32)
+    workspace.write(files={"m.tflite": network("y"), "test.npz": {"x": x, "labels": np.arange(4)}})
+    for k, said in ((3, []), (4, ["top_k cannot be measured: no output has more than 4 values"])):
+        result = build(workspace, f"parity: {{top_k: {{k: {k}, min: 1}}}}")
+        assert result.ok is not bool(said)
+        failures = result.verdicts["validate:m:same"].failures
+        assert [f.check for f in failures] == ["parity.limits"] * len(said)
+        assert all(text in f.message for f, text in zip(failures, said, strict=True))
 
 
 def one(name: str, scale: float) -> Any:
