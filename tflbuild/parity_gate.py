@@ -165,6 +165,8 @@ class Parity:
         found, quantize = self.found, self.quantize
         if not numbers["finite"]:
             whom = self._quantization_alone(numbers)
+            if not numbers.get("source_finite", True):
+                whom = ", and so has the source's own"
             found.fail("parity.finite", f"{output} has NaN or infinity{whom}", of)
             return
         if numbers["kind"] == "exact":

@@ -336,3 +336,14 @@ def test_the_default_row_of_a_file() -> None:
     assert parity_gate.row_of(int4, ()) == "int8_int4"
     assert parity_gate.row_of(Optimization("o", "recipe"), ()) == "recipe"
     assert replace(int4, settings={}).parity == "int8"
+
+
+def messages(verdict: Verdict) -> list[str]:
+    return [failure.message for failure in verdict.failures]
+
+
+def test_not_a_number_of_the_source_too_is_not_the_files_fault() -> None:
+    both = judge(output("y", finite=False, source_finite=False, sqnr=None))
+    assert messages(both) == ["output 'y' has NaN or infinity, and so has the source's own"]
+    own = judge(output("y", finite=False, sqnr=None))
+    assert messages(own) == ["output 'y' has NaN or infinity"]
