@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tflbuild.datasets import large
 from tflbuild.datasets.choose import choose
 from tflbuild.errors import TaskError, one_line
+from tflbuild.limits import room_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -356,6 +357,7 @@ def _open(path: Path, what: str) -> Any:
     import numpy as np
 
     try:
+        room_for(path)
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         return np.asarray(loaded) if isinstance(loaded, np.ndarray) else loaded
     except OSError as error:
