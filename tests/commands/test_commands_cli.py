@@ -284,7 +284,7 @@ def test_graph_of_one_artifact_holds_what_it_needs_alone(
 ) -> None:
     assert run("graph", "kws:int8", "--format", "json") == 0
     tasks = [task["task"] for task in json.loads(capsys.readouterr().out)["tasks"]]
-    assert len(tasks) == 7
+    assert len(tasks) == 8
     assert not any("float32" in task for task in tasks)
 
 
@@ -307,6 +307,6 @@ def test_what_goes_on_after_a_failure(
         found.append(options.keep_going)
         raise UsageError("enough")
 
-    monkeypatch.setattr("tflbuild.engine.build.build", build)
+    monkeypatch.setattr("tflbuild.reporting.files.build", build)
     assert run(*arguments) == 2
     assert found == [goes_on]

@@ -11,7 +11,7 @@ import pytest
 from debug_files import OP, Maker, float_file, half_file, quantized_file, samples
 
 from tflbuild import data
-from tflbuild.debugging.matching import match
+from tflbuild.debugging.matching import layers, match
 from tflbuild.debugging.naming import keep_name
 from tflbuild.debugging.sums import LEAST, Grid, Noise, Spread
 from tflbuild.stages import debug
@@ -193,3 +193,20 @@ def test_sums() -> None:
     spread.add(np.float32([-1, 12.75]), grid)
     assert spread.told(grid)["range_used"] == 0.1
     assert spread.told(grid)["saturated"] == 0.5
+
+
+@pytest.mark.parametrize("name", ["ad01", "resnet8", "vww96"])
+def test_files_that_others_converted_match_by_name(name: str) -> None:
+    folder = Path(__file__).resolve().parents[3] / "shared/models/mlperf-tiny/published"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not on this machine")
+    quantized, reference = (
+        read_model((folder / f"{name}_{kind}.tflite").read_bytes()).subgraphs[0]
+        for kind in ("int8", "fp32")
+    )
+    matching = match(quantized, reference)
+    assert not matching.unmatched
+    assert set(matching.how.values()) == {"name"}
+    assert sorted(matching.ops.values()) == [op.index for op in layers(reference)]
+    pairs = [(quantized.ops[a].name, reference.ops[b].name) for a, b in matching.ops.items()]
+    assert all(one == other for one, other in pairs)

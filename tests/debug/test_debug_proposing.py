@@ -13,6 +13,7 @@ from tflbuild.debugging import proposing
 from tflbuild.debugging.fault import calibration_fault
 from tflbuild.debugging.proposing import Place, Search, Try
 from tflbuild.manifest.model import Optimization
+from tflbuild.verdict import Finding, Verdict
 
 Judge = Callable[[frozenset[Place]], bool]
 
@@ -150,6 +151,14 @@ def test_only_what_the_manifest_takes(optimization: Optimization, says: str) -> 
     refused = proposing.refusal(optimization)
     assert bool(refused) == bool(says)
     assert says in refused
+
+
+def test_only_for_failures_that_numbers_decide() -> None:
+    renamed = Finding("fail", "interface", "output 'y' is now 'z'")
+    missed = Finding("fail", "parity.sqnr", "sqnr of output 'y' is 3 dB")
+    assert "no such failure: output 'y' is now 'z'" in proposing.beyond(Verdict((renamed,)))
+    assert proposing.beyond(Verdict((renamed, missed))) == ""
+    assert proposing.beyond(Verdict()) == ""
 
 
 def test_lines_to_paste_are_yaml() -> None:

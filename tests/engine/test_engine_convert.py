@@ -50,7 +50,7 @@ def first(tiny: Path, pool: object, tmp_path_factory: pytest.TempPathFactory) ->
     made.write(MANIFEST, {f"models/{name}": tiny / name for name in names})
     result = made.build()
     assert result.ok, [(t.task, t.reason) for t in result.tasks if t.reason]
-    assert made_anew(result) == 33
+    assert made_anew(result) == 36
     return root
 
 
@@ -88,7 +88,7 @@ def test_one_weight(built: WorkspaceFolder, tiny: Path, suffix: str) -> None:
     result = replace(built, f"net.{suffix}", tiny / f"changed.{suffix}")
     model = "keras3" if suffix == "keras" else "legacy"
     assert result.ok
-    assert len(result.ran()) == 11
+    assert len(result.ran()) == 12
     assert {name.split(":")[1] for name in result.ran()} == {model}
     changed = {name for name, content in built.dist().items() if before[name] != content}
     assert changed == {
@@ -110,7 +110,7 @@ def test_fresh_bytes_are_the_same_bytes(built: WorkspaceFolder) -> None:
     before = built.dist()
     shutil.rmtree(built.root / ".tflbuild")
     shutil.rmtree(built.root / "dist")
-    assert made_anew(built.build()) == 33
+    assert made_anew(built.build()) == 36
     assert built.dist() == before
 
 

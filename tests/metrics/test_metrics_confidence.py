@@ -17,6 +17,7 @@ from tflbuild.metrics.confidence import Z, tango, wilson
 
 
 @given(st.integers(1, 5000), st.data())
+@settings(deadline=None)
 def test_wilson_is_where_the_score_test_ends(counted: int, data: st.DataObject) -> None:
     hits = data.draw(st.integers(0, counted))
     low, high = wilson(hits, counted)

@@ -32,6 +32,7 @@ def test_as_jiwer_counts(pairs: list[tuple[str, str]]) -> None:
 
 
 @given(st.lists(st.integers(0, 3), max_size=12))
+@settings(deadline=None)
 def test_ctc(classes: list[int]) -> None:
     """By the definition of the collapse: repeated classes first, then blanks."""
     tokens = ["a", "b", "|", ""]

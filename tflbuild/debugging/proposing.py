@@ -21,6 +21,7 @@ from tflbuild.debugging.sums import EXACT, UNKNOWN
 from tflbuild.manifest.model import Optimization
 from tflbuild.optimizations import QUANTIZATIONS
 from tflbuild.optimizations.base import AI_EDGE
+from tflbuild.verdict import Verdict
 
 Place = tuple[int, int]  # subgraph, operator of the quantized file
 
@@ -41,6 +42,19 @@ def refusal(optimization: Optimization) -> str:
     if optimization.settings.get("float_ops") == "forbid":
         return "float_ops: forbid takes no keep_float beside it"
     return ""
+
+
+# Checks of validate that numbers decide, which other operators may change.
+NUMBERS = ("parity.", "metrics.", "golden.")
+
+
+def beyond(verdict: Verdict) -> str:
+    """The first failure, where none is of numbers that an operator in float could mend; "" where
+    one is."""
+    failures = verdict.failures
+    if not failures or any(f.check.startswith(NUMBERS) for f in failures):
+        return ""
+    return f"keep_float mends no such failure: {failures[0].message}"
 
 
 def open_to(

@@ -380,7 +380,7 @@ class _Inquiry:
         reasons = calibration_fault(signatures, convert.get("calibration"))
         calibrated = aim.optimization.calibrates
         passed = aim.verdict.passed
-        refused = proposing.refusal(aim.optimization)
+        refused = proposing.refusal(aim.optimization) or proposing.beyond(aim.verdict)
         if passed:
             refused = "the gate passes"
         elif found["unrunnable"]:

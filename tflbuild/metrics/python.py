@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 NAME = "python"
 KEY = "validate.metrics.python"
 SHOWN = 200  # characters of a value in a message
+MOST = 1000  # numbers
 _OUTPUT, _LABELS = "output.", "labels"
 _SIDES = {"source": "source", "float": "float file", "file": "file"}
 
@@ -98,8 +99,9 @@ def _numbers(made: Any, where: str) -> dict[str, float]:
         raise TaskError(
             f"the function gives {_said(made)} {where}; return a dict of numbers by name", key=KEY
         )
-    if not made:
-        raise TaskError(f"the function gives an empty dict {where}", key=KEY)
+    if not made or len(made) > MOST:
+        size = f"a dict of {len(made)} numbers" if made else "an empty dict"
+        raise TaskError(f"the function gives {size} {where}", key=KEY)
     found = {}
     for name, value in made.items():
         if not isinstance(name, str) or not name or not name.isprintable() or len(name) > 100:

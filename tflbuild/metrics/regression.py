@@ -21,7 +21,10 @@ def check(metric: str, output: Spec, labels: Any) -> None:
     if labels.dtype.kind not in "iubf":
         raise WrongLabels(f"{metric}: labels are numbers, not {labels.dtype} of shape {given}")
     if output["dtype"] in ("string", "object") or output["dtype"].startswith(("|S", "complex")):
-        raise TaskError(f"{metric}: output {name!r} holds {output['dtype']}, no real numbers")
+        raise TaskError(
+            f"{metric}: output {name!r} holds {output['dtype']}, no real numbers",
+            key="output",
+        )
     if [n for n in given[1:] if n != 1] != [n for n in shape[1:] if n != 1]:
         raise WrongLabels(
             f"{metric}: labels of shape {given} do not fit output {name!r} of shape {shape}"

@@ -38,11 +38,10 @@ def prepare(params: Mapping[str, Any], inputs: Mapping[str, Path]) -> dict[str, 
     name = params.get("vocabulary")
     if name is None:
         return dict(params)
-    data = inputs[name].read_bytes()
+    if inputs[name].stat().st_size > LONGEST:
+        raise TaskError(f"the vocabulary is larger than {LONGEST} bytes", key=_VOCABULARY)
     try:
-        if len(data) > LONGEST:
-            raise TaskError(f"the vocabulary is larger than {LONGEST} bytes", key=_VOCABULARY)
-        lines = data.decode("utf-8-sig").split("\n")
+        lines = inputs[name].read_bytes().decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise TaskError("the vocabulary is not UTF-8 text", key=_VOCABULARY) from error
     if lines and not lines[-1]:

@@ -32,10 +32,17 @@ def code(text: str, cell: bool = False) -> str:
 
 
 def prose(text: str, cell: bool = False) -> str:
-    """A sentence as it is where it is harmless, else in a code span."""
+    """A sentence as it is where it is harmless, with what stands in backticks as code; else all of
+    it in a code span."""
     text = printable(text).strip()
-    harmless = _PLAIN.fullmatch(text) and not _LINKS.search(text)
-    return text if harmless else code(text, cell)
+    if not cell and text[:1] in tuple("-+=0123456789"):  # at the beginning of a line, a list
+        return code(text)
+    parts = re.split("`([^`]+)`", text)  # every other one stood in backticks
+    if all(_PLAIN.fullmatch(part) and not _LINKS.search(part) for part in parts[::2]):
+        spans = [code(part, cell) if index % 2 else part for index, part in enumerate(parts)]
+        if all(spans[1::2]):
+            return "".join(spans)
+    return code(text, cell)
 
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

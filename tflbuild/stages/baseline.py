@@ -37,7 +37,7 @@ def run(request: Request) -> None:
     kernels = Kernels.of(request)
     model = read_model(request.inputs["float.tflite"].read_bytes())
     if problem := kernels.missing(model):
-        request.write_json("baseline.json", {"problem": problem, "signatures": []})
+        _problem(request, problem)
         return
     samples = [
         data.load(
@@ -60,10 +60,14 @@ def run(request: Request) -> None:
     if code in (-signal.SIGKILL, -signal.SIGTERM, 70):  # somebody ended it, or a fault of ours
         die_like(code)
     if code:
-        for path in request.out.iterdir():
-            path.unlink()
-        how = f"the float file crashes the interpreter ({signal.Signals(-code).name})"
-        request.write_json("baseline.json", {"problem": how, "signatures": []})
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        _problem(request, f"the float file crashes the interpreter ({how})")
+
+
+def _problem(request: Request, said: str) -> None:
+    for path in request.out.iterdir():
+        path.unlink()
+    request.write_json("baseline.json", {"problem": said, "signatures": []})
 
 
 def _run(
@@ -82,11 +86,8 @@ def _run(
         try:
             described = _measured(request, signatures, samples, kernels)
             request.write_json("baseline.json", {"problem": "", "signatures": described})
-        except TaskError as error:
-            for path in request.out.iterdir():
-                path.unlink()
-            told = {"problem": one_line(error), "signatures": []}
-            request.write_json("baseline.json", told)
+        except (TaskError, MemoryError) as error:
+            _problem(request, one_line(error) if isinstance(error, TaskError) else "out of memory")
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()

@@ -19,6 +19,7 @@ import io
 import json
 import mmap
 import os
+import re
 import shutil
 import signal
 import struct
@@ -261,7 +262,7 @@ class Crew:
         while True:
             number, opening, left = self._board.read()
             due = number >= 0 and self._number <= self.progress.spare()
-            if due and number != known and left / 2 > opening:
+            if due and number != known and left / 2 > opening and _has_room():
                 known, phase = number, None
                 with self._told_errors(), pyrun.checked():
                     phase = opened(number)
@@ -474,6 +475,16 @@ class Crew:
         if self._kept is not None:
             (self._kept / _DONE).write_text(f"{done} {samples}")
         return done
+
+
+def _has_room() -> bool:
+    """Memory for one process more: as much as the action's own has, and as much again."""
+    try:
+        free = re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())
+        own = Path(f"/proc/{os.getppid()}/statm").read_text().split()[1]
+    except OSError:
+        return True
+    return free is None or int(free[1]) * 1024 > 2 * int(own) * mmap.PAGESIZE
 
 
 @dataclass(frozen=True)
