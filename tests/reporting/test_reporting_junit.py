@@ -283,6 +283,8 @@ def test_a_wrong_manifest_is_an_error(fake: Fake) -> None:
         ("x\0", None, "null"),
         ("n" * 300, None, "too long"),
         ("same", "./same", "both are"),
+        ("tflbuild.yaml", None, "is what the build reads"),
+        (None, "models/../tflbuild.lock", "is what the build reads"),
     ],
 )
 def test_a_path_that_cannot_be_written_stops_before_any_work(
