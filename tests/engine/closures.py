@@ -16,9 +16,9 @@ from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
 STAGES = (
-    "fetch", "generate", "data", "lower", "reference", "evaluate", "baseline", "convert", "quantize",
-    "compat", "validate", "lower_file", "reference_arrays", "measure", "adopt", "benchmark", "debug",
-    "emit", "runtime",
+    "fetch", "generate", "data", "lower", "reference", "evaluate", "baseline", "convert",
+    "quantize", "compat", "validate", "lower_file", "reference_arrays", "measure", "adopt",
+    "benchmark", "debug", "emit", "runtime",
 )  # fmt: skip
 KEPT = Path(__file__).with_name("stage_closures.json")
 
