@@ -283,6 +283,8 @@ def test_a_wrong_manifest_is_an_error(fake: Fake) -> None:
         ("x\0", None, "null"),
         ("n" * 300, None, "too long"),
         ("same", "./same", "both are"),
+        ("tflbuild.yaml", None, "is what the build reads"),
+        (None, "models/../tflbuild.lock", "is what the build reads"),
     ],
 )
 def test_a_path_that_cannot_be_written_stops_before_any_work(
@@ -379,6 +381,40 @@ def test_where_a_limit_stands(
     assert (place is not None) == bool(says)
     if place is not None:
         assert says in ORIGINS.split("\n")[place.line - 1]
+
+
+TWO = """
+version: 1
+models:
+  m:
+    source: {format: saved_model, path: models, signatures: {dec: {}, decode: {}}}
+    data: {test: {npz: d.npz, labels: y}}
+    optimizations: {f: {}}
+    validate:
+      signatures:
+        dec: {metrics: {accuracy: {min: 0.4}}, parity: {sqnr: 4}}
+        decode: {metrics: {accuracy: {min: 0.5}}, parity: {sqnr: 5}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("check", "of", "says"),
+    [
+        ("metrics.accuracy.min", "dec", " dec: "),
+        ("metrics.accuracy.min", "decode", " decode: "),
+        ("parity.sqnr", "dec/y", " dec: "),
+        ("parity.sqnr", "decode/y", " decode: "),
+    ],
+)
+def test_a_signature_whose_name_begins_with_that_of_another(
+    fake: Fake, check: str, of: str, says: str
+) -> None:
+    fake.write(TWO, {"d.npz": {"x": [1], "y": [1]}, "models/saved_model.pb": ""})
+    workspace = load_workspace(fake.root / "tflbuild.yaml")
+    step = build_graph(workspace, workspace.models).steps["validate:m:f"]
+    place = origin(workspace, step, None, Check(check, False, "", of))
+    assert place is not None
+    assert says in TWO.split("\n")[place.line - 1]
 
 
 RATIO = "defaults:\n  benchmark: {max_ratio: {int8: {against: float32, time: 0.5}}}\n"
