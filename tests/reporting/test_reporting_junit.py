@@ -318,6 +318,20 @@ def test_the_file_is_replaced_as_a_whole(fake: Fake) -> None:
     assert [path.name for path in (fake.root / "there").iterdir()] == ["j.xml"]
 
 
+def test_a_killed_build_leaves_no_report_of_another_one(fake: Fake) -> None:
+    page = fake.root / "s.md"
+    built(fake, summary=page)
+    killed = mock.patch.object(files, "build", side_effect=SystemExit)  # nothing is written then
+    with killed, mock.patch.object(files, "_write"), pytest.raises(SystemExit):
+        fake.build(junit=fake.root / "j.xml", summary=page)
+    assert not page.exists()
+    assert not (fake.root / "j.xml").exists()
+    page.write_text("somebody's own")
+    with killed, mock.patch.object(files, "_write"), pytest.raises(SystemExit):
+        fake.build(summary=page)
+    assert page.read_text() == "somebody's own"
+
+
 def test_a_pipe(fake: Fake) -> None:
     run = subprocess.run(
         [sys.executable, str(Path(__file__).parents[1] / "engine/fake_build.py"), "-C",
