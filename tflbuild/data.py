@@ -447,6 +447,8 @@ def _label_array(array: Array, name: str, count: int, what: str) -> Array:
     if len(array) != count:
         raise TaskError(f"{what} data: {len(array)} {shown} for {count} samples")
     if array.dtype.kind in "iub" and array.size == count:
+        if array.dtype.kind == "u" and int(array.max(initial=0)) > np.iinfo(np.int64).max:
+            raise TaskError(f"{what} data: {shown} hold {array.max()}, which is no class number")
         return array.reshape(-1).astype(np.int64)
     native: Array = array.astype(array.dtype.newbyteorder("="), copy=False)
     return native

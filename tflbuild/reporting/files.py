@@ -88,7 +88,7 @@ def _spare(option: str, path: Path, manifest: Path) -> None:
 
 
 def _drop_earlier(path: Path) -> None:
-    """A build that is killed writes nothing: a CI is not to find the green report of another one."""
+    """A build that is killed writes nothing: a CI is not to find another one's green report."""
     with contextlib.suppress(OSError):
         if stat.S_ISREG(path.lstat().st_mode):
             with path.open("rb") as stream:

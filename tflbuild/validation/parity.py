@@ -83,8 +83,8 @@ def merge(partials: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
     `sqnr` 10 log10(sum s^2 / sum (s - o)^2) in dB (null: no error at all), `cosine` similarity,
     `max_abs_error` in output units, `max_range_error` that over the range of the source's output
-    (null: the source is constant). `unmoved`: every sample gives the same output, where the source's
-    varies with the sample. `finite` false or `constant` true are findings that always
+    (null: the source is constant). `unmoved`: every sample gives the same output, where the
+    source's varies with the sample. `finite` false or `constant` true are findings that always
     fail; the numbers are then null. `worst_samples`: those with the largest errors, the largest
     first, each with its own `max_abs_error` and `sqnr`; samples without any error are not named.
     `top_k`: for each k the share of the source's k largest elements of a sample that are among the
