@@ -82,6 +82,15 @@ def test_noise_among_small_values_does_not_vanish_beside_large_ones() -> None:
     same(numbers, in_chunks(source, other, {1}))
 
 
+@pytest.mark.parametrize(("large", "small"), [(1e235, 1e-88), (1.7e308, 5e-324)])
+def test_a_sample_is_named_beside_one_that_is_off_by_far_more(large: float, small: float) -> None:
+    source, other = np.array([[large], [0.0], [0.0]]), np.array([[-large], [small], [0.0]])
+    numbers = parity_numbers(source, other)
+    assert [w["sample"] for w in numbers["worst_samples"]] == [0, 1]
+    assert numbers["worst_samples"][1]["max_abs_error"] == small
+    same(numbers, in_chunks(source, other, {1, 2}))
+
+
 def test_not_a_number_in_one_chunk_is_one_in_all() -> None:
     good = np.array([[1.0], [2.0], [3.0]])
     bad = np.array([[1.0], [2.0], [math.inf]])

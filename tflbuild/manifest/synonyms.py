@@ -80,9 +80,9 @@ def type_hint(path: Sequence[str | int], value: object) -> str:
         return ""
     keys = [key for key in path if isinstance(key, str)]
     if keys[-1:] == ["top_k"] and "parity" in keys:
-        k = value if isinstance(value, int) and value >= 1 else 1
+        count = value if isinstance(value, int) and value >= 1 else 1
         least = value if 0 < value < 1 else 0.9
-        return f"; write {{k: {k}, min: {least:g}}}"
+        return f"; write {{k: {count}, min: {least:g}}}"
     if keys[-2:-1] == ["metrics"] and value >= 0:
         limit = "max" if keys[-1].endswith(("_error", "_rate")) else "min"
         k = "k: 5, " if keys[-1] == "top_k_accuracy" and "optimizations" not in keys else ""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-VERSION = 7
+VERSION = 8
 MODULES: tuple[str, ...] = ("numpy", "ai_edge_litert")
 ZYGOTE = "lite"
 

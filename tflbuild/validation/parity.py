@@ -71,7 +71,7 @@ def partial(
     count = samples or (len(source) if source.ndim else 1)
     rows = len(source) if source.ndim else 1
     groups = rows if rows % count else count
-    result["worst"] = _worst(s, o, noise[0].reshape(groups, -1), noise[1] + shift, first, count)
+    result["worst"] = _worst(s.reshape(groups, -1), o.reshape(groups, -1), first, count)
     result["same"] = [_same(s.reshape(groups, -1)), _same(o.reshape(groups, -1))]
     if top_k:
         result["top_k"] = _top_k(s.reshape(groups, -1), o.reshape(groups, -1), top_k)
@@ -196,25 +196,26 @@ def _error(s: Array, o: Array) -> tuple[Array, int]:
     return np.where(wide, np.abs(s / 4 - o / 4), error / 4), 2
 
 
-def _worst(
-    s: Array, o: Array, errors: Array, exponent: int, first: int, samples: int
-) -> list[dict[str, Any]]:
-    """The samples with the largest errors; `errors`: a row for each sample."""
+def _worst(s: Array, o: Array, first: int, samples: int) -> list[dict[str, Any]]:
+    """The samples with the largest errors, a row each. The error of each row has a power of two of
+    its own: a small one must not vanish beside a large one of another sample."""
     import numpy as np
 
-    largest = errors.max(axis=1)
-    groups = len(largest)
+    with np.errstate(over="ignore"):
+        largest = np.abs(s - o).max(axis=1)
+    wide = ~np.isfinite(largest)
+    largest[wide] = np.abs(s[wide] / 4 - o[wide] / 4).max(axis=1, initial=0.0)
+    m, e = np.frexp(largest)
+    e = np.where(m > 0, e + 2 * wide, -5000)
     found = []
-    for index in np.argsort(-largest, kind="stable")[:WORST].tolist():
-        if not largest[index] > 0:
+    for index in np.lexsort((-m, -e))[:WORST].tolist():
+        if not m[index] > 0:
             break
-        own, other = s.reshape(groups, -1)[index], o.reshape(groups, -1)[index]
-        signal, (noise, shift) = _unit(own), _error(own, other)
+        signal, (noise, shift) = _unit(s[index]), _error(s[index], o[index])
         unit = _unit(noise)
-        m, e = math.frexp(float(largest[index]))
         found.append({
-            "sample": first + index * samples // groups,
-            "error": [m, e + exponent],
+            "sample": first + index * samples // len(s),
+            "error": [float(m[index]), int(e[index])],
             "sqnr": _decibels(
                 (float(np.sum(signal[0] ** 2)), 2 * signal[1]),
                 (float(np.sum(unit[0] ** 2)), 2 * (unit[1] + shift)),
