@@ -12,6 +12,7 @@ that may not be needed. It ends with its tries or its time.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -335,6 +336,11 @@ def _flow(value: Any) -> str:
     return {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(repr(value), repr(value))
 
 
+def brief(reason: str) -> str:
+    """The number and the limit of a finding, without what it says beside and advises."""
+    return re.split(r" \(|; ", reason, maxsplit=1)[0][:200]
+
+
 def counted(number: int, what: str) -> str:
     """ "1 operator", "2 operators"."""
     return f"{number} {what}" + ("" if number == 1 else "s")
@@ -343,7 +349,6 @@ def counted(number: int, what: str) -> str:
 def quoted(name: str) -> str:
     """A name as YAML: plain where that is safe."""
     import json
-    import re
 
     plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_./-]*", name)
     words = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")

@@ -28,7 +28,7 @@ from tflbuild.engine.state import State
 from tflbuild.engine.trials import Trials, failure, outputs_of
 from tflbuild.engine.workers import Workers
 from tflbuild.engine.zygote import ZygotePool
-from tflbuild.errors import EXIT_FAILED, EXIT_OK, Position, TaskError, UsageError, one_line
+from tflbuild.errors import EXIT_FAILED, EXIT_OK, Position, TaskError, UsageError
 from tflbuild.graph import model_steps
 from tflbuild.manifest.load import load_workspace
 from tflbuild.manifest.model import FileData, Model, Optimization, Workspace
@@ -336,7 +336,7 @@ class _Inquiry:
         lowest = min((_sqnr(p) for p in told["parity"]), default=-1e9)
         said = "passes" if told["passed"] else "does not pass"
         if not told["passed"] and told["reasons"]:
-            said += f": {one_line(told['reasons'][0], 200)}"
+            said += f": {proposing.brief(told['reasons'][0])}"
         number = "not converted, " if lowest <= -1e9 else f"{lowest:.1f} dB, "
         operators = proposing.counted(len(places), "operator")
         what = f"try {self.count} of {self.aim.pair}: {operators} float"
@@ -439,7 +439,7 @@ class _Inquiry:
             return None, tries
         settings = {k: best.told[k] for k in ("io", "keep_float") if k in best.told}
         name = self.aim.optimization.name
-        inherited = f"optimizations.{name}" not in self.aim.model.said
+        inherited = name not in self.aim.model.own
         return {
             "settings": settings,
             "yaml": [proposing.yaml_line(name, {**self.aim.model.written[name], **settings})],
@@ -502,7 +502,7 @@ def _stops_both(before: Mapping[str, Any], proof: Mapping[str, Any] | None) -> s
         return ""
     missed = {(f["check"], f["of"]) for f in before["failed"]}
     both = [f["message"] for f in proof["failed"] if (f["check"], f["of"]) in missed]
-    return both[0] if both else ""
+    return proposing.brief(both[0]) if both else ""
 
 
 def _sqnr(parity: Mapping[str, Any]) -> float:

@@ -42,12 +42,11 @@ def _places(node: Node, prefix: str = "") -> Iterator[tuple[str, Position]]:
         yield from _places(child, f"{prefix}{key}.")
 
 
-def _said(own: Node) -> Iterator[str]:
-    """The keys of limits, and the optimizations, that a model says itself."""
+def _limits(own: Node) -> Iterator[str]:
+    """The keys of limits that a model says itself."""
     if (node := get(own, "validate")) is not None:
         yield from (key for key, _ in _places(node, "validate."))
     for name, entry in entries(get(own, "optimizations")).items():
-        yield f"optimizations.{name}"
         if (node := get(entry, "parity")) is not None:
             yield from (key for key, _ in _places(node, f"optimizations.{name}.parity."))
 
@@ -90,7 +89,8 @@ class _Builder:
             timeout=Model.timeout if timeout is None else self._duration(timeout),
             position=self.own.key_position,
             positions=dict(_places(self.tree)),
-            said=frozenset(_said(self.own)),
+            said=frozenset(_limits(self.own)),
+            own=frozenset(entries(get(self.own, "optimizations"))),
             written={
                 name: dict(node.plain() or {})
                 for name, node in entries(get(self.tree, "optimizations")).items()

@@ -6,7 +6,7 @@ import json as json_module
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tflbuild.debugging.proposing import counted
+from tflbuild.debugging.proposing import brief, counted
 from tflbuild.metrics import METRICS
 from tflbuild.reporting.layout import Column, Grid, stdout
 from tflbuild.reporting.layout import show as show_grid
@@ -133,7 +133,7 @@ def tail(report: Mapping[str, Any]) -> list[str]:
             if fault["stops"]:
                 lines.append(f"    this limit stops even a well calibrated file: {fault['stops']}")
             elif not proof["passed"] and proof["reasons"]:
-                lines.append(f"    {proof['reasons'][0]}")
+                lines.append(f"    {brief(proof['reasons'][0])}")
         lines.append(f"  {fault['remedy']}")
     proposal = report["proposal"]
     if proposal is None:
