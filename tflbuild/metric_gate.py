@@ -219,7 +219,8 @@ class _Judge:
         interval = entry.get("drop_interval" if drop else "interval")
         parts = [f"{_counted(entry):,} samples"]
         if interval is not None:
-            parts[0] = f"95 % interval{' of the drop' if drop else ''} {_span(interval)} of" + (
+            moved = "drop" if self.limits.higher_is_better else "change"  # an error rises
+            parts[0] = f"95 % interval{f' of the {moved}' if drop else ''} {_span(interval)} of" + (
                 f" {_counted(entry):,} samples"
             )
         if not drop and entry["source"] is not None:

@@ -126,6 +126,7 @@ def test_a_lower_number_may_be_better() -> None:
     assert judged(error(0.5, 0.45, 0.01, 0.01), max=0.6, max_drop=0.1) == []
     (failed,) = judged(error(0.5, 0.3, 0.01, 0.01), max=0.6, max_drop=0.1)
     assert "mean_absolute_error rose from 0.3000 to 0.5000: by 0.2000, max_drop is 0.1" in failed[2]
+    assert "95 % interval of the change 0.1900 to 0.2100" in failed[2]  # nothing dropped
     (failed,) = judged(error(0.5, 0.5, 0.01, 0.01), max=0.4)
     assert "0.5000 is above max 0.4 (95 % interval 0.4900 to 0.5100 of 100 samples" in failed[2]
     (warned,) = judged(error(0.5, 0.5, 0.1, 0.01), max=0.51)

@@ -377,6 +377,9 @@ class Runner:
                 self.pending.appendleft(pending)
                 return
         reason = ended.reason
+        if ended.key == "source.path" and reason.startswith("it is not "):
+            # The action knows it by another name.
+            reason = f"{step.model.source.path}: {reason}" if step.model.source.path else reason
         if ended.key:
             reason = f"{step.position_of(ended.key)}: {reason}"
         if pending.first_failure and pending.first_failure != reason:
