@@ -106,8 +106,10 @@ def judge(
     optimization: Optimization,
     row: str,
     origin: Origin = nowhere,
+    causes: Sequence[str] = (),
 ) -> None:
-    """Every output of a validation; `origin` names its samples."""
+    """Every output of a validation; `origin` names its samples. `causes`: by signature, what is
+    known to make a miss likely."""
     several = len(measured["signatures"]) > 1
     limits = [limits_of(shipped, optimization) for shipped in model.signatures]
     if measured["parity"]:  # else nothing was run
@@ -121,7 +123,7 @@ def judge(
                 parity = Parity(
                     found, of_output(own, output), optimization.quantize, row,
                     signature["representative"], f"{model.name}:{optimization.name}",
-                    partial(origin, place),
+                    partial(origin, place), causes[place] if place < len(causes) else "",
                 )  # fmt: skip
                 of = f"{name}/{output}" if several else output
                 parity(numbers, f"output {output!r}{where}", of)
@@ -157,6 +159,7 @@ class Parity:
     representative: bool
     file: str = ""  # MODEL:OPTIMIZATION, for what to do next
     origin_of: Callable[[int], str] = unnamed
+    cause: str = ""  # what the data say of a miss
     # What has been said: which samples are the worst, and what to do next, is said with one miss.
     told: set[str] = field(default_factory=set)
 
@@ -178,7 +181,7 @@ class Parity:
             return
         if numbers["constant"]:
             whom = self._quantization_alone(numbers)
-            message = f"{output} is constant where the source's varies{whom}"
+            message = f"{output} is constant where the source's varies{self._likely()}{whom}"
             found.fail("parity.constant", message, of)
             return
         if numbers["equal"]:
@@ -229,7 +232,7 @@ class Parity:
             self.found.check(f"parity.{name}", text, of)
         if missed:
             report = self.found.warn if soft else self.found.fail
-            why = self._blame(name, limit, numbers) + self._worst(numbers)
+            why = self._likely() + self._blame(name, limit, numbers) + self._worst(numbers)
             report(
                 f"parity.{name}",
                 f"{name} of {output} is {number:.4g}{unit}, {'below' if low else 'above'} the limit"
@@ -253,10 +256,13 @@ class Parity:
             check, share = f"parity.top_{top.k}", agreed[top.k]
             said = f"top_k of {output}: {share:.4f} of the source's {top.k} largest are the file's"
             if share < top.min:
-                message = f"{said}, below min {top.min:g}{self._worst(numbers)}"
+                message = f"{said}, below min {top.min:g}{self._likely()}{self._worst(numbers)}"
                 self.found.fail(check, message, of)
             else:
                 self.found.check(check, f"{said} (at least {top.min:g})", of)
+
+    def _likely(self) -> str:
+        return f"; {self.cause}" if self.cause else ""
 
     def _worst(self, numbers: Mapping[str, Any]) -> str:
         return self._once(worst(numbers, self.origin_of))
