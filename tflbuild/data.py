@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tflbuild.datasets import large
 from tflbuild.datasets.choose import choose
 from tflbuild.errors import TaskError, one_line
+from tflbuild.limits import room_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -356,6 +357,7 @@ def _open(path: Path, what: str) -> Any:
     import numpy as np
 
     try:
+        room_for(path)
         loaded = np.load(path, mmap_mode="r", allow_pickle=False)
         return np.asarray(loaded) if isinstance(loaded, np.ndarray) else loaded
     except OSError as error:
@@ -445,6 +447,8 @@ def _label_array(array: Array, name: str, count: int, what: str) -> Array:
     if len(array) != count:
         raise TaskError(f"{what} data: {len(array)} {shown} for {count} samples")
     if array.dtype.kind in "iub" and array.size == count:
+        if array.dtype.kind == "u" and int(array.max(initial=0)) > np.iinfo(np.int64).max:
+            raise TaskError(f"{what} data: {shown} hold {array.max()}, which is no class number")
         return array.reshape(-1).astype(np.int64)
     native: Array = array.astype(array.dtype.newbyteorder("="), copy=False)
     return native

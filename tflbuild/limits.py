@@ -30,6 +30,21 @@ def limit_memory(more: int) -> None:
     )
 
 
+def room_for(path: Path) -> None:
+    """Before a file is mapped: that takes address space, and no memory. The file has those bytes,
+    so that there is nothing to be guarded from. Raises OSError."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        wanted = soft + path.stat().st_size + resource.getpagesize()
+        if hard != resource.RLIM_INFINITY:
+            wanted = min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+
+
 def limit_action(inputs: Iterable[Path]) -> None:
     """For an action that runs a file which may claim anything: half of the machine's memory, and
     twice what its inputs take, as data are read whole; at most what the machine has."""

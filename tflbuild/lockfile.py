@@ -191,7 +191,7 @@ def _line(raw: bytes, number: int) -> Locked:
         locked = Locked(**said)
         _check(locked)
         problem = "" if _sound(raw, said, check) else "its digest is another"
-    except (AttributeError, TypeError, KeyError, ValueError, LookupError) as error:
+    except (AttributeError, TypeError, ArithmeticError, ValueError, LookupError) as error:
         problem = f"{one_line(error, 80)}" if isinstance(error, ValueError) else "other keys"
     if problem:
         raise _wrong(

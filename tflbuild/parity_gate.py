@@ -21,6 +21,8 @@ from tflbuild.model_data import parity_data
 # numbers, and what version 2 changed; `benchmarks/parity_table.py` measures them again.
 PARITY_VERSION = 2
 
+UNMOVED = 0.05  # of the range of the output: an error that an output may have that never moves
+
 
 @dataclass(frozen=True)
 class ParityDefaults:
@@ -168,6 +170,8 @@ class Parity:
         found, quantize = self.found, self.quantize
         if not numbers["finite"]:
             whom = self._quantization_alone(numbers)
+            if not numbers.get("source_finite", True):
+                whom = ", and so has the source's own"
             found.fail("parity.finite", f"{output} has NaN or infinity{whom}", of)
             return
         if numbers["kind"] == "exact":
@@ -184,6 +188,12 @@ class Parity:
             message = f"{output} is constant where the source's varies{self._likely()}{whom}"
             found.fail("parity.constant", message, of)
             return
+        if numbers.get("unmoved"):
+            whom = self._quantization_alone(numbers)
+            message = f"{output} is the same for every sample, where the source's varies{whom}"
+            # Within the steps of a small output that may be right: a classifier that is sure.
+            far = (numbers["max_range_error"] or 0.0) > UNMOVED
+            (found.fail if far else found.warn)("parity.constant", message, of)
         if numbers["equal"]:
             found.check("parity.equal", f"{output} equals the source's", of)
             self._top_k(numbers, output, of)

@@ -388,7 +388,7 @@ def call_with(code: Callable[..., Any], args: Any, key: str = "source.python") -
 def explain(error: BaseException, key: str = "source.python") -> TaskError:
     """A user's exception in one line: file, line, type, message. The rest is for the log."""
     if isinstance(error, SystemExit):
-        said = f"it ended the process (sys.exit({error.code!r})); return the model instead"
+        said = f"it ended the process (sys.exit({error.code!r})); remove that"
     else:
         said = f"{type(error).__name__}: {_said(error)}".removesuffix(": ")
     mirror = _mirror

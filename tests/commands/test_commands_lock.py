@@ -89,6 +89,17 @@ def test_what_changed_is_told(locked: Fake, lock: Say) -> None:
     assert read(locked.root)["a:float32@litert"].parity == {"y": 111.1}
 
 
+def test_what_anybody_wrote_is_shown_and_no_more(locked: Fake, lock: Say) -> None:
+    found = read(locked.root)
+    old = found["a:int8@litert"]
+    toolchain = {**old.toolchain, "python": "3\x1b[31m\ud800"}
+    found["a:int8@litert"] = Locked(**{**vars(old), "toolchain": toolchain})
+    (locked.root / LOCK).write_text(text(found))
+    code, out, err = lock()
+    assert (code, err) == (1, [])
+    assert out[0].startswith("changed   a:int8@litert: by python 3\ufffd[31m\ufffd → 3.")
+
+
 def test_the_recipe_is_of_sources_and_parameters_and_not_of_the_toolchain(
     locked: Fake, lock: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:

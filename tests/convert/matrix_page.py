@@ -264,6 +264,7 @@ def normal(message: str) -> str:
     """A message without its place and without what another model would have in it."""
     message = re.sub(r"^\S*tflbuild\.yaml:\d+:\d+: ", "", message)
     message = re.sub(r"\b(at|weight) '[^']*'", r"\1 '…'", message)
+    message = re.sub(r" \(float conversion alone .*", "", message)  # and of one of its samples
     return re.sub(r" is -?\d[\d.e-]*\b", " is …", message)  # what was measured is in the cell
 
 

@@ -54,7 +54,7 @@ def test_another_library_runs_again(place: WorkspaceFolder, built: BuildResult) 
     with (place.root / "libsoft_clip.so").open("ab") as file:
         file.write(b"\0")
     assert sorted(t.task for t in place.build().tasks if t.outcome == "ran") == [
-        "compat:soft-clip:dynamic@app", "compat:soft-clip:float32@app",
+        "baseline:soft-clip", "compat:soft-clip:dynamic@app", "compat:soft-clip:float32@app",
         "compat:soft-clip:half@app", "compat:soft-clip:int8@app",
         "convert:soft-clip:int8+custom",
         "validate:soft-clip:dynamic+custom", "validate:soft-clip:float32+custom",

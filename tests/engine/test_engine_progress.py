@@ -79,6 +79,8 @@ def test_how_far_it_came(tmp_path: Path, work: Path) -> None:
         "; 256 of 1000 samples are done: building again goes on from there"
     )
     assert [progress.goes_on(key) for key in "bcd"] == ["", "", ""]
+    (progress.folder / "a" / "done").write_text("1000 1000")
+    assert progress.goes_on("a").startswith("; all 1000 samples were run")
 
 
 def test_the_cores_that_nobody_wants(tmp_path: Path, work: Path) -> None:

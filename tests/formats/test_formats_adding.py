@@ -58,7 +58,7 @@ def test_a_format_in_under_60_lines(workspace: WorkspaceFolder) -> None:
     ]  # fmt: skip
     run = Interpreter(model_content=files["litert/line-float32.tflite"]).get_signature_runner()
     assert np.allclose(run(x=x[:1])["y"], x[:1] @ w + b, atol=1e-4)
-    assert build(workspace.root, "build").stdout.startswith("0 ran, 15 up to date")
+    assert build(workspace.root, "build").stdout.startswith("0 ran, 16 up to date")
     workspace.write(files={"line.npz": {"w": w}})
     done = build(workspace.root, "build", "-k")
     assert done.returncode == 1

@@ -221,6 +221,14 @@ def test_nan_and_constants_are_blamed_on_the_quantization_of_a_sound_file(
     assert ("validate --debug m:o" in failure.message) is blamed
 
 
+def test_an_output_that_never_moves_fails_where_it_should_and_warns_where_it_may() -> None:
+    far = judge(output("y", unmoved=True, sqnr=44.0, max_range_error=0.2))
+    assert "output 'y' is the same for every sample" in far.failures[0].message
+    near = judge(output("y", unmoved=True, sqnr=44.0, max_range_error=0.01))
+    assert near.passed
+    assert "is the same for every sample" in near.warnings[0].message
+
+
 def test_the_worst_samples_are_named() -> None:
     worst = [
         {"sample": 17, "max_abs_error": 203.44, "sqnr": 1.0, "in_file": 170},
@@ -353,3 +361,14 @@ def test_the_default_row_of_a_file() -> None:
     assert parity_gate.row_of(int4, ()) == "int8_int4"
     assert parity_gate.row_of(Optimization("o", "recipe"), ()) == "recipe"
     assert replace(int4, settings={}).parity == "int8"
+
+
+def messages(verdict: Verdict) -> list[str]:
+    return [failure.message for failure in verdict.failures]
+
+
+def test_not_a_number_of_the_source_too_is_not_the_files_fault() -> None:
+    both = judge(output("y", finite=False, source_finite=False, sqnr=None))
+    assert messages(both) == ["output 'y' has NaN or infinity, and so has the source's own"]
+    own = judge(output("y", finite=False, sqnr=None))
+    assert messages(own) == ["output 'y' has NaN or infinity"]

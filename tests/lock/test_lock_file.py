@@ -144,6 +144,13 @@ def test_an_edited_number_is_noticed() -> None:
     )
 
 
+def test_a_number_that_no_float_holds() -> None:
+    data = text({"kws:int8@litert": locked()})
+    large = data.replace('"accuracy":0.9123', '"accuracy":1' + "0" * 400)
+    assert large != data
+    assert message(large.encode()).startswith("tflbuild.lock:2: not as")
+
+
 def test_a_conflict_of_a_merge() -> None:
     lines = text({"kws:int8@litert": locked()}).splitlines()
     mark = [lines[0], "<<<<<<< HEAD", lines[1], "=======", lines[1], ">>>>>>> branch", ""]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from metric_cases import Array, measured, spec
 
 from tflbuild import metrics
 from tflbuild.errors import TaskError
+from tflbuild.metrics import base
 
 N3 = np.array([0, 1, 2])
 S3 = np.zeros((3, 3), "f")
@@ -135,3 +137,33 @@ def test_the_parent_needs_no_numpy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "wrong", "said"),
+    [
+        ("mean_iou", np.uint8, 2, "the label 2 in sample 29"),
+        ("mean_squared_error", np.float16, np.nan, "the label of sample 29 has NaN"),
+    ],
+)
+def test_labels_of_places_are_looked_at_bit_by_bit(
+    name: str, given: Any, wrong: Any, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may be as large as their file: nothing of that size is made of them."""
+    monkeypatch.setattr(base, "PART", 3 << 16)
+    labels = np.ones((30, 256, 256), given)
+    shape = [30, 256, 256, *([2] if name == "mean_iou" else [])]
+    output = {"name": "y", "dtype": "float32", "shape": shape}
+    settings = {"name": name, "output": "y"}
+    tracemalloc.start()
+    try:
+        metrics.check(settings, {"y": output}, labels)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < labels.size
+    labels[29, 5, 7] = wrong
+    with pytest.raises(TaskError, match=said):
+        metrics.check(settings, {"y": output}, labels)
+    if name == "mean_iou":  # what is ignored is counted over all of them
+        metrics.check({**settings, "ignore": 2}, {"y": output}, labels)

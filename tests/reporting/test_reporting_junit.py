@@ -283,6 +283,8 @@ def test_a_wrong_manifest_is_an_error(fake: Fake) -> None:
         ("x\0", None, "null"),
         ("n" * 300, None, "too long"),
         ("same", "./same", "both are"),
+        ("tflbuild.yaml", None, "is what the build reads"),
+        (None, "models/../tflbuild.lock", "is what the build reads"),
     ],
 )
 def test_a_path_that_cannot_be_written_stops_before_any_work(
@@ -314,6 +316,20 @@ def test_the_file_is_replaced_as_a_whole(fake: Fake) -> None:
         files.write(fake.root / "j.xml", b"new")
     Read(fake.root / "j.xml")
     assert [path.name for path in (fake.root / "there").iterdir()] == ["j.xml"]
+
+
+def test_a_killed_build_leaves_no_report_of_another_one(fake: Fake) -> None:
+    page = fake.root / "s.md"
+    built(fake, summary=page)
+    killed = mock.patch.object(files, "build", side_effect=SystemExit)  # nothing is written then
+    with killed, mock.patch.object(files, "_write"), pytest.raises(SystemExit):
+        fake.build(junit=fake.root / "j.xml", summary=page)
+    assert not page.exists()
+    assert not (fake.root / "j.xml").exists()
+    page.write_text("somebody's own")
+    with killed, mock.patch.object(files, "_write"), pytest.raises(SystemExit):
+        fake.build(summary=page)
+    assert page.read_text() == "somebody's own"
 
 
 def test_a_pipe(fake: Fake) -> None:
@@ -379,6 +395,40 @@ def test_where_a_limit_stands(
     assert (place is not None) == bool(says)
     if place is not None:
         assert says in ORIGINS.split("\n")[place.line - 1]
+
+
+TWO = """
+version: 1
+models:
+  m:
+    source: {format: saved_model, path: models, signatures: {dec: {}, decode: {}}}
+    data: {test: {npz: d.npz, labels: y}}
+    optimizations: {f: {}}
+    validate:
+      signatures:
+        dec: {metrics: {accuracy: {min: 0.4}}, parity: {sqnr: 4}}
+        decode: {metrics: {accuracy: {min: 0.5}}, parity: {sqnr: 5}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("check", "of", "says"),
+    [
+        ("metrics.accuracy.min", "dec", " dec: "),
+        ("metrics.accuracy.min", "decode", " decode: "),
+        ("parity.sqnr", "dec/y", " dec: "),
+        ("parity.sqnr", "decode/y", " decode: "),
+    ],
+)
+def test_a_signature_whose_name_begins_with_that_of_another(
+    fake: Fake, check: str, of: str, says: str
+) -> None:
+    fake.write(TWO, {"d.npz": {"x": [1], "y": [1]}, "models/saved_model.pb": ""})
+    workspace = load_workspace(fake.root / "tflbuild.yaml")
+    step = build_graph(workspace, workspace.models).steps["validate:m:f"]
+    place = origin(workspace, step, None, Check(check, False, "", of))
+    assert place is not None
+    assert says in TWO.split("\n")[place.line - 1]
 
 
 RATIO = "defaults:\n  benchmark: {max_ratio: {int8: {against: float32, time: 0.5}}}\n"

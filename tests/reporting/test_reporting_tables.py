@@ -7,9 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_workspace import MANIFEST as FAKE
+from fake_workspace import Fake
 from rich.console import Console
 
 from tflbuild import gates
+from tflbuild.engine.build import Options, build
 from tflbuild.engine.inspect import Inspected
 from tflbuild.engine.runner import Result
 from tflbuild.graph import build_graph
@@ -67,7 +70,9 @@ def outcome(tmp_path: Path, manifest: str = MANIFEST, **found: Any) -> Any:
         verdicts=verdicts, fits=fits, outcomes={"convert:plain:f": "ran"},
     )  # fmt: skip
     done = SimpleNamespace(interrupted=False, counts=SimpleNamespace(failed=0))
-    return SimpleNamespace(graph=graph, result=result, done=done, released={}, clean=())
+    return SimpleNamespace(
+        graph=graph, result=result, done=done, released={}, selected=(), clean=()
+    )
 
 
 def rendered(table: Any, width: int = 160) -> list[str]:
@@ -118,6 +123,20 @@ def test_what_is_no_matter_of_ops_is_told_too(tmp_path: Path) -> None:
     ]
     for line, beginning in zip(told, beginnings, strict=True):
         assert line.startswith(beginning)
+
+
+def test_what_passed_says_so_whatever_became_of_others(fake: Fake) -> None:
+    fake.model("a", 1, do={"validate:int8": {"fail": "no"}})
+    fake.model("b", 2, do={"sqnr": 1})
+    fake.model("c", 3)
+    fake.write(FAKE + "  c: {source: {format: keras, path: models/c.keras}}\n")
+    options = Options(until="validate", keep_going=True, cwd=fake.root, pool=fake.pool)
+    made = build(fake.root / "tflbuild.yaml", options, lambda event: None)
+    _, *lines = rendered(tables.artifacts(made))
+    standing = {line.split()[0]: line.split()[1:3] for line in lines}
+    assert standing["b:float32@litert"] == ["validate", "failed"]
+    assert standing["c:float32@litert"] == standing["c:int8@litert"] == ["validate", "passed"]
+    assert made.done.counts.failed
 
 
 def test_the_budget_with_the_least_left(tmp_path: Path) -> None:

@@ -90,6 +90,21 @@ def test_not_a_number_in_one_chunk_is_one_in_all() -> None:
     assert not in_chunks(bad, good, {1})["source_finite"]
 
 
+def test_a_file_that_ignores_its_input_is_told() -> None:
+    draw = np.random.default_rng(0)
+    source = np.array([100.0, 200.0]) + draw.normal(0, 1, (60, 2))
+    still = np.tile([100.0, 200.0], (60, 1))
+    for cut in (set[int](), {1}, {20, 40}):
+        assert in_chunks(source, still, cut)["unmoved"]
+        assert not in_chunks(source, source, cut)["unmoved"]
+        assert not in_chunks(still, still, cut)["unmoved"]
+        assert not in_chunks(still, source, cut)["unmoved"]
+    steps = np.repeat([[1.0, 2.0], [1.5, 2.0]], 30, axis=0)  # each chunk alone stands still
+    assert not in_chunks(source, steps, {30})["unmoved"]
+    assert in_chunks(steps, still, {30})["unmoved"]
+    assert not in_chunks(source[:1], still[:1], set())["unmoved"]
+
+
 def test_constant_over_all_chunks_alone_is_constant() -> None:
     source = np.array([[1.0], [2.0], [3.0], [4.0]])
     assert in_chunks(source, np.ones((4, 1)), {2})["constant"]

@@ -188,6 +188,34 @@ def test_what_goes_on_from_chunk_to_chunk_runs_in_order_from_its_beginning(tmp_p
     assert not kept.exists()
 
 
+@pytest.mark.parametrize("in_order", [0, 1])
+def test_signatures_that_go_on_and_others_stand_beside_each_other(
+    tmp_path: Path, in_order: int
+) -> None:
+    """Chunks of one signature are kept, where those of another have to run in order."""
+    expected = evidence_of(request(tmp_path / "whole"))
+
+    def work(number: int) -> Callable[[Chunk], Evidence]:
+        def slow(chunk: Chunk) -> Evidence:
+            time.sleep(0.02 * number)  # the second one is worth a further process
+            return squares(chunk)
+
+        return slow
+
+    def opened(number: int) -> Phase:
+        return Phase(number, CHUNKS, work(number), resumable=number != in_order)
+
+    kept = tmp_path / "kept"
+    with Crew(request(tmp_path / "both", 3, kept)) as crew:
+        crew.fork(len(CHUNKS), opened)
+        found = [crew.run(opened(number)) for number in (0, 1)]
+        for evidence in (*found, *found):  # as often as it is asked for
+            told = [(e.told, {n: a.tolist() for n, a in e.arrays.items()}) for e in evidence or ()]
+            assert told == expected
+    names = {path.name.split(".")[0] for path in kept.glob("*/*")}
+    assert names == {str(1 - in_order)}
+
+
 def test_an_end_of_the_phase_is_kept_as_well(tmp_path: Path) -> None:
     kept, ran = tmp_path / "kept", []
 

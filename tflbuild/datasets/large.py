@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tflbuild.errors import TaskError
+from tflbuild.limits import room_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,6 +49,7 @@ def member(archive: Any, name: str) -> Any:
         with archive.zip.open(found) as packed, temporary.open("wb") as stream:
             shutil.copyfileobj(packed, stream, _PART)
         temporary.replace(path)
+    room_for(path)
     return _plain(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
@@ -71,6 +73,7 @@ def taken(array: Array, places: Any) -> Array:
             for place in places:
                 stream.write(np.ascontiguousarray(array[place]).tobytes())
         temporary.replace(path)
+    room_for(path)
     return _plain(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
@@ -118,6 +121,7 @@ def _stored(archive: Any, entry: zipfile.ZipInfo) -> Array:
         size *= length
     if offset + size > begin + entry.file_size:
         raise ValueError("the header says more than the member holds")
+    room_for(Path(archive.zip.filename))
     mapped = np.memmap(
         archive.zip.filename, dtype, "r", offset, shape, order="F" if fortran else "C"
     )

@@ -18,6 +18,7 @@ from tflbuild.interface import differences
 from tflbuild.lockfile import Locked, metric_key, rounded
 from tflbuild.step import Step
 from tflbuild.store.digest import bytes_digest, canonical_json
+from tflbuild.verdict import printable
 
 EQUAL, CHANGED, ADDED, REMOVED, REFUSED = "equal", "changed", "added", "removed", "refused"
 
@@ -28,6 +29,9 @@ class Change:
 
     what: str  # a key of the line, for a mapping with its own key: "metrics.accuracy"
     said: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "said", printable(self.said))  # names and versions of anybody
 
     def as_json(self) -> dict[str, str]:
         return {"what": self.what, "said": self.said}

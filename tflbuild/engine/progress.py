@@ -81,6 +81,8 @@ class Progress:
             return ""
         if not done:
             return ""
+        if done == samples:  # it ended in what comes after them: metrics, golden tests
+            return f"; all {samples} samples were run, and building again does not run them again"
         return f"; {done} of {samples} samples are done: building again goes on from there"
 
     def _clear(self, task: str, key: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tflbuild.errors import TaskError
@@ -60,6 +60,17 @@ def rows(output: Array) -> Array:
     """An output of some samples as (n, values of each)."""
     flat: Array = output.reshape(len(output), -1)
     return flat
+
+
+PART = 1 << 22  # elements of labels that are looked at at once
+
+
+def parts(labels: Array) -> Iterator[tuple[int, Array]]:
+    """Labels bit by bit, and the sample that each begins with: a label for each place of an image
+    makes an array as large as its file, of which each comparison would make another one."""
+    step = max(1, PART // max(1, labels[:1].size))
+    for start in range(0, len(labels), step):
+        yield start, labels[start : start + step]
 
 
 def width(output: Spec) -> int:

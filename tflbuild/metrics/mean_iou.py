@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tflbuild.errors import TaskError
-from tflbuild.metrics.base import Evidence, Settings, Spec, WrongLabels, no_shares
+from tflbuild.metrics.base import Evidence, Settings, Spec, WrongLabels, no_shares, parts
 from tflbuild.metrics.classes import THRESHOLD, setting
 
 if TYPE_CHECKING:
@@ -58,23 +58,28 @@ def check(settings: Settings, output: Spec, labels: Any) -> None:
             f"{NAME}: labels of shape {given} do not fit output {name!r}, which has classes of"
             f" {places}"
         )
-    ignore = settings.get("ignore")
-    wrong = (labels < 0) | (labels >= classes)
-    if ignore is not None:
-        wrong &= labels != ignore
-    if wrong.any():
-        sample = int(wrong.reshape(len(labels), -1).any(axis=1).argmax())
-        remedy = "" if ignore is not None else "; a label that means no class is named by ignore"
-        raise WrongLabels(
-            f"{NAME}: the label {int(labels[wrong].flat[0])} in sample {sample} is no class of"
-            f" output {name!r}, which has {classes}{remedy}"
-        )
-    if ignore is not None and not (labels == ignore).any():
+    ignore, ignored = settings.get("ignore"), 0
+    for start, part in parts(labels):
+        wrong = (part < 0) | (part >= classes)
+        if ignore is not None:
+            left_out = part == ignore
+            ignored += int(left_out.sum())
+            wrong &= ~left_out
+        if wrong.any():
+            sample = start + int(wrong.reshape(len(part), -1).any(axis=1).argmax())
+            remedy = (
+                "" if ignore is not None else "; a label that means no class is named by ignore"
+            )
+            raise WrongLabels(
+                f"{NAME}: the label {int(part[wrong].flat[0])} in sample {sample} is no class of"
+                f" output {name!r}, which has {classes}{remedy}"
+            )
+    if ignore is not None and not ignored:
         raise TaskError(
             f"{NAME}: ignore: {ignore} has no effect, no place is labelled so; remove it",
             key="ignore",
         )
-    if ignore is not None and (labels == ignore).all():
+    if ignore is not None and ignored == labels.size:
         raise WrongLabels(f"{NAME}: all places are labelled {ignore}, which is ignored")
 
 

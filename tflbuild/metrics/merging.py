@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from tflbuild.limits import room_for
 from tflbuild.metrics.base import Evidence
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def merged_files(chunks: Iterable[Evidence], folder: Path) -> dict[str, Array]:
             file.close()
     found: dict[str, Array] = {n: np.concatenate(arrays) for n, arrays in texts.items()}
     for name, file in files.items():
+        room_for(file.path)
         empty = not file.count or 0 in file.shape
         found[name] = np.load(file.path, mmap_mode=None if empty else "r", allow_pickle=False)
     return found

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tflbuild.errors import TaskError
-from tflbuild.metrics.base import Evidence, Settings, Spec, WrongLabels, rows, width
+from tflbuild.metrics.base import Evidence, Settings, Spec, WrongLabels, parts, rows, width
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,11 +31,11 @@ def check(metric: str, output: Spec, labels: Any) -> None:
         )
     if not width(output):
         raise TaskError(f"{metric}: output {name!r} of shape {shape} has no element", key="output")
-    if labels.dtype.kind == "f":
-        bad = ~np.isfinite(labels.reshape(len(labels), -1)).all(axis=1)
+    for start, part in parts(labels) if labels.dtype.kind == "f" else ():
+        bad = ~np.isfinite(part.reshape(len(part), -1)).all(axis=1)
         if bad.any():
             raise WrongLabels(
-                f"{metric}: the label of sample {int(bad.argmax())} has NaN or infinity"
+                f"{metric}: the label of sample {start + int(bad.argmax())} has NaN or infinity"
             )
 
 

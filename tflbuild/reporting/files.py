@@ -61,6 +61,9 @@ def build_reported(manifest: Path, options: Options, listen: Listener, wanted: W
         raise UsageError(f"--junit and --summary: both are {wanted.junit}; give each its own file")
     for option, path in wanted.paths:
         prepare(option, path)
+        _spare(option, path, manifest)
+    for _, path in wanted.paths:
+        _drop_earlier(_real(path))
     heard = Heard(listen)
     try:
         outcome = build(manifest, replace(options, judge=True), heard)
@@ -73,6 +76,25 @@ def build_reported(manifest: Path, options: Options, listen: Listener, wanted: W
     except OSError as error:
         raise UsageError(f"a report cannot be written: {error}") from error
     return outcome
+
+
+def _spare(option: str, path: Path, manifest: Path) -> None:
+    """Raises UsageError for what the build itself reads: a slip would cost the manifest."""
+    from tflbuild.lockfile import LOCK  # not on the path of a build with nothing to do
+
+    for own in (manifest, manifest.parent / LOCK):
+        if _real(path) == Path(os.path.realpath(own)):
+            raise UsageError(f"{option}: {path} is what the build reads; name another file")
+
+
+def _drop_earlier(path: Path) -> None:
+    """A build that is killed writes nothing: a CI is not to find another one's green report."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISREG(path.lstat().st_mode):
+            with path.open("rb") as stream:
+                start = stream.read(200)
+            if start.startswith(b"### tflbuild") or b'<testsuites name="tflbuild"' in start:
+                path.unlink()
 
 
 def _broken(error: BaseException) -> Broken:

@@ -42,7 +42,12 @@ def _of_target(model: Model, target: Target, check: str) -> Position | None:
 def _keys(model: Model, step: Step, check: Check) -> Iterator[str]:
     """Where the manifest may say it, the narrower place first."""
     group, _, last = check.check.partition(".")
-    signatures = [s.name for s in model.signatures if s.name and check.of.startswith(s.name)]
+    lone = len(model.signatures) == 1  # then its name is not in `of`
+    signatures = [
+        s.name for s in model.signatures
+        if s.name and (lone or check.of == s.name or check.of.startswith(f"{s.name}/"))
+    ]  # fmt: skip
+    signatures.sort(key=len, reverse=True)
     places = [f"validate.signatures.{name}." for name in signatures] + ["validate."]
     if step.optimization is not None and group == "parity":
         places.insert(0, f"optimizations.{step.optimization.name}.")

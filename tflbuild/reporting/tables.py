@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -151,6 +152,7 @@ def artifacts(outcome: Outcome) -> Grid:
     head = _heading(metrics)
     budgets = {str(a): _budget(outcome, a) for a in graph.artifacts()}
     budgeted = any(budgets.values())
+    aims = frozenset(graph.needed(outcome.selected))
     grid = Grid(
         Column("artifact"),
         Column("stage", leaves=6),
@@ -170,7 +172,7 @@ def artifacts(outcome: Outcome) -> Grid:
         validation = validations.get(validate, {})
         grid.add(
             str(artifact),
-            *_standing(outcome, str(artifact), stages),
+            *_standing(outcome, str(artifact), stages, aims),
             f"{sum(result.seconds.get(stage, 0.0) for stage in _own(stages)):.1f} s",
             _sizes(
                 result.measured.get(f"evaluate:{artifact.model}", {}).get("size"),
@@ -302,8 +304,11 @@ def _bad(outcome: Outcome, stages: tuple[str, ...]) -> list[str]:
     ]
 
 
-def _standing(outcome: Outcome, artifact: str, stages: tuple[str, ...]) -> tuple[str, str]:
-    """The stage that an artifact reached (or failed in), and how it stands."""
+def _standing(
+    outcome: Outcome, artifact: str, stages: tuple[str, ...], aims: AbstractSet[str]
+) -> tuple[str, str]:
+    """The stage that an artifact reached (or failed in), and how it stands. `aims`: all tasks that
+    the build went to."""
     result = outcome.result
     assert result is not None
     reached = [stage for stage in stages if stage in result.outcomes]
@@ -315,8 +320,7 @@ def _standing(outcome: Outcome, artifact: str, stages: tuple[str, ...]) -> tuple
     if stage == "release" and done:
         outcomes = {"ran": "released", "restored": "restored"}
         return stage, outcomes.get(result.outcomes[done[-1]], "up to date")
-    stopped = len(done) < len(reached) or outcome.done.interrupted or outcome.done.counts.failed
-    return stage, "not reached" if stopped else "passed"
+    return stage, "passed" if aims & {*stages} <= {*done} else "not reached"
 
 
 def _budget(outcome: Outcome, artifact: Artifact) -> str:

@@ -21,7 +21,7 @@ from tflbuild.limits import limit_action
 from tflbuild.stages.base import Request
 from tflbuild.validation.comparing import file_chunks, opener, save_outputs, unit_of
 from tflbuild.validation.file import File
-from tflbuild.validation.running import Chunk, Crew, Evidence, Phase, cut, die_like
+from tflbuild.validation.running import Chunk, Crew, Evidence, Phase, cut, die_like, die_with
 
 VERSION = 1
 MODULES: tuple[str, ...] = ("numpy", "ai_edge_litert")
@@ -49,9 +49,11 @@ def run(request: Request) -> None:
     if kernels.elsewhere(model):
         guarded_group()
     sys.stdout.flush()
+    own = os.getpid()
     pid = os.fork()  # the file may crash its process
     if pid == 0:
         try:
+            die_with(own)
             _run(request, signatures, samples, kernels)
         finally:
             os._exit(70)
@@ -79,9 +81,6 @@ def _run(
     """In a process of its own; it ends with 0 where baseline.json is written."""
     import traceback
 
-    from tflbuild.validation.running import die_with
-
-    die_with(os.getppid())
     try:
         try:
             described = _measured(request, signatures, samples, kernels)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-VERSION = 6
+VERSION = 7
 MODULES: tuple[str, ...] = ("numpy", "ai_edge_litert")
 ZYGOTE = "lite"
 

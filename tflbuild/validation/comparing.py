@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tflbuild import data
 from tflbuild.errors import TaskError
+from tflbuild.limits import room_for
 from tflbuild.metrics.merging import merged_files
 from tflbuild.stages.reference import canonical, shape_depends
 from tflbuild.validation.file import File
@@ -32,12 +33,12 @@ def outputs_of(request: Request, entries: Sequence[Mapping[str, Any]], prefix: s
     and baseline.json have them."""
     import numpy as np
 
-    return {
-        entry["name"]: np.asarray(
-            np.load(request.inputs[prefix + entry["file"]], mmap_mode="r", allow_pickle=False)
-        )
-        for entry in entries
-    }
+    found = {}
+    for entry in entries:
+        path = request.inputs[prefix + entry["file"]]
+        room_for(path)
+        found[entry["name"]] = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    return found
 
 
 def unit_of(

@@ -8,6 +8,7 @@ person could see (the last bits of a sum alone).
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,7 @@ def partial(
     rows = len(source) if source.ndim else 1
     groups = rows if rows % count else count
     result["worst"] = _worst(s, o, noise[0].reshape(groups, -1), noise[1] + shift, first, count)
+    result["same"] = [_same(s.reshape(groups, -1)), _same(o.reshape(groups, -1))]
     if top_k:
         result["top_k"] = _top_k(s.reshape(groups, -1), o.reshape(groups, -1), top_k)
     return result
@@ -81,7 +83,8 @@ def merge(partials: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
     `sqnr` 10 log10(sum s^2 / sum (s - o)^2) in dB (null: no error at all), `cosine` similarity,
     `max_abs_error` in output units, `max_range_error` that over the range of the source's output
-    (null: the source is constant). `finite` false or `constant` true are findings that always
+    (null: the source is constant). `unmoved`: every sample gives the same output, where the
+    source's varies with the sample. `finite` false or `constant` true are findings that always
     fail; the numbers are then null. `worst_samples`: those with the largest errors, the largest
     first, each with its own `max_abs_error` and `sqnr`; samples without any error are not named.
     `top_k`: for each k the share of the source's k largest elements of a sample that are among the
@@ -98,6 +101,7 @@ def merge(partials: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "finite": all(part["finite"] for part in parts),
         "source_finite": all(part["source_finite"] for part in parts),
         "constant": False,
+        "unmoved": False,
         "sqnr": None,
         "cosine": None,
         "max_abs_error": None,
@@ -111,6 +115,13 @@ def merge(partials: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     still = min(p["file"][0] for p in parts) == max(p["file"][1] for p in parts)
     several = sum(part["size"] for part in parts) > 1
     result["constant"] = bool(several and still and high > low)
+    one_source, one_file = ({part["same"][side] for part in parts} for side in (0, 1))
+    result["unmoved"] = (
+        len(one_file) == 1
+        and "" not in one_file
+        and one_source != one_file
+        and (len(one_source) > 1 or "" in one_source)
+    )
     signal, power, noise, dot = (
         _sum([part[name] for part in parts]) for name in ("signal", "power", "noise", "dot")
     )
@@ -154,6 +165,13 @@ def short(numbers: Mapping[str, Any]) -> dict[str, Any] | None:
     if numbers["kind"] == "exact":
         return None
     return {n: numbers[n] for n in ("sqnr", "cosine", "max_abs_error", "max_range_error")}
+
+
+def _same(rows: Array) -> str:
+    """What all samples of a chunk give, as a digest; "" where they differ."""
+    if (rows != rows[:1]).any():
+        return ""
+    return hashlib.sha256(rows[0].tobytes()).hexdigest()[:16]
 
 
 def _unit(values: Array) -> tuple[Array, int]:

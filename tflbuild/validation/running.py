@@ -384,7 +384,6 @@ class Crew:
 
     def _in_order(self, phase: Phase) -> Iterable[Evidence]:
         """What goes on from chunk to chunk: from its beginning, for this action alone."""
-        self._kept = None
         for chunk in phase.chunks:
             self._keep(phase, chunk, phase.work(chunk))
             if time.monotonic() - self._spoken >= TOLD:
@@ -424,8 +423,9 @@ class Crew:
             return False
         return True
 
-    def _folder(self) -> Path:
-        if self._kept is None:
+    def _folder(self, phase: Phase) -> Path:
+        """Of one phase: another of the same action may be kept where this one is not."""
+        if self._kept is None or not phase.resumable:
             return self._scratch
         folder = self._kept / self.progress.stamp()
         if not folder.exists():
@@ -435,14 +435,14 @@ class Crew:
 
     def _path(self, phase: Phase, chunk: Chunk) -> Path:
         own = self._scratch / f"{phase.number}.{chunk}"
-        return own if self._kept is None or own.exists() else self._folder() / own.name
+        return own if own.exists() else self._folder(phase) / own.name
 
     def _stopped(self, phase: Phase) -> bool:
         name = f"{phase.number}.stopped"
-        return (self._scratch / name).exists() or (self._folder() / name).exists()
+        return (self._scratch / name).exists() or (self._folder(phase) / name).exists()
 
     def _keep(self, phase: Phase, chunk: Chunk, evidence: Evidence) -> None:
-        folder = self._folder()
+        folder = self._folder(phase)
         if not self.progress.holds():  # it may be of another content: for this action alone
             folder = self._scratch
         if self._is_end(phase, evidence):
@@ -470,7 +470,7 @@ class Crew:
 
     def _count(self, phase: Phase, samples: int) -> int:
         self._counted = time.monotonic()
-        there = set(os.listdir(self._folder()))
+        there = set(os.listdir(self._folder(phase)))
         done = sum(c.stop - c.start for c in phase.chunks if f"{phase.number}.{c}" in there)
         if self._kept is not None:
             (self._kept / _DONE).write_text(f"{done} {samples}")
