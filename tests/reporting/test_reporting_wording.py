@@ -25,6 +25,12 @@ def test_a_clause_or_a_word_is_whole(limit: int, shown: str) -> None:
     assert len(shown) <= limit
 
 
+def test_no_parenthesis_stays_open() -> None:
+    said = "sqnr is 4 dB, below 13 dB (float 120 dB; quantization 4 dB; see which) and so on"
+    assert beginning(said, 60) == "sqnr is 4 dB, below 13 dB …"
+    assert beginning("(float 120 dB; quantization 4 dB; see", 30) == "(float 120 dB …"
+
+
 def test_what_has_no_end_is_cut() -> None:
     assert beginning("x" * 50, 10) == "x" * 9 + "…"
     assert both_ends("x" * 50, 20) == "x" * 6 + " … " + "x" * 11

@@ -19,8 +19,14 @@ def beginning(text: str, limit: int) -> str:
     for pattern in (_CLAUSES, _PARTS, re.compile(" ")):
         ends = [found.start() for found in pattern.finditer(head)]
         if ends and ends[-1] >= limit // 3:
-            return f"{head[: ends[-1]].rstrip(',;:')} …"
+            return f"{_closed(head[: ends[-1]], limit // 3).rstrip(',;:')} …"
     return f"{head}…"
+
+
+def _closed(text: str, least: int) -> str:
+    """Without what stands in parentheses that do not end any more."""
+    opened = text.rfind(" (")
+    return text[:opened] if opened >= least and ")" not in text[opened:] else text
 
 
 def both_ends(text: str, limit: int) -> str:
