@@ -85,16 +85,18 @@ def validate_gate(
     targets: Sequence[Target] = (),
     last: Mapping[str, Locked] | None = None,
     origin: parity_gate.Origin = parity_gate.nowhere,
+    causes: Sequence[str] = (),
 ) -> Verdict:
     """Parity with the source, golden tests, the metrics and the interface; `warnings` of the
     stages are passed on. `recipe`: the entries that a conversion by ai-edge-quantizer used.
     `targets`: those that share the file, which say what is to be done with one that nothing here
-    could run. `last`: what was released of it last, by target. `origin` names samples."""
+    could run. `last`: what was released of it last, by target. `origin` names samples.
+    `causes`: by signature, what is known to have made outputs wrong."""
     found = Findings()
     if why := measured.get("unvalidated", ""):
         _unvalidated(found, why, targets)
     row = parity_gate.row_of(optimization, recipe)
-    parity_gate.judge(found, measured, model, optimization, row, origin)
+    parity_gate.judge(found, measured, model, optimization, row, origin, causes)
     golden_gate.judge(found, measured, model, optimization)
     several = len(measured["signatures"]) > 1
     for shipped, signature in zip(model.signatures, measured["signatures"], strict=True):

@@ -116,8 +116,10 @@ def judge(
     optimization: Optimization,
     row: str,
     origin: Origin = nowhere,
+    causes: Sequence[str] = (),
 ) -> None:
-    """Every output of a validation; `origin` names its samples."""
+    """Every output of a validation; `origin` names its samples. `causes`: by signature, what is
+    known to make a miss likely."""
     several = len(measured["signatures"]) > 1
     limits = [limits_of(shipped, optimization) for shipped in model.signatures]
     if measured["parity"]:  # else nothing was run
@@ -131,7 +133,7 @@ def judge(
                 parity = Parity(
                     found, of_output(own, output), optimization.quantize, row,
                     signature["representative"], f"{model.name}:{optimization.name}",
-                    partial(origin, place),
+                    partial(origin, place), causes[place] if place < len(causes) else "",
                 )  # fmt: skip
                 of = f"{name}/{output}" if several else output
                 parity(numbers, f"output {output!r}{where}", of)
@@ -167,6 +169,7 @@ class Parity:
     representative: bool
     file: str = ""  # MODEL:OPTIMIZATION, for what to do next
     origin_of: Callable[[int], str] = unnamed
+    cause: str = ""  # what the data say of a miss
     # What has been said: which samples are the worst, and what to do next, is said with one miss.
     told: set[str] = field(default_factory=set)
 
@@ -190,7 +193,7 @@ class Parity:
             return
         if numbers["constant"]:
             whom = self._quantization_alone(numbers)
-            message = f"{output} is constant where the source's varies{whom}"
+            message = f"{output} is constant where the source's varies{self._likely()}{whom}"
             found.fail("parity.constant", message, of)
             return
         if numbers.get("unmoved"):
@@ -247,7 +250,7 @@ class Parity:
             self.found.check(f"parity.{name}", text, of)
         if missed:
             report = self.found.warn if soft else self.found.fail
-            why = self._blame(name, limit, numbers) + self._worst(numbers)
+            why = self._likely() + self._blame(name, limit, numbers) + self._worst(numbers)
             report(
                 f"parity.{name}",
                 f"{name} of {output} is {number:.4g}{unit}, {'below' if low else 'above'} the limit"
@@ -271,7 +274,7 @@ class Parity:
             check, share = f"parity.top_{top.k}", agreed[top.k]["agreement"]
             said = f"top_k of {output}: {share:.4f} of the source's {top.k} largest are the file's"
             if share < top.min:
-                why = self._blame_top_k(top, numbers) + self._worst(numbers)
+                why = self._blame_top_k(top, numbers) + self._likely() + self._worst(numbers)
                 self.found.fail(check, f"{said}, below min {top.min:g}{why}", of)
             else:
                 self.found.check(check, f"{said} (at least {top.min:g})", of)
@@ -284,6 +287,9 @@ class Parity:
                     + ("; ask for k: 1" if top.k > 1 else ""),
                     of,
                 )
+
+    def _likely(self) -> str:
+        return f"; {self.cause}" if self.cause else ""
 
     def _worst(self, numbers: Mapping[str, Any]) -> str:
         return self._once(worst(numbers, self.origin_of))

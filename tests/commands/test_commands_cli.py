@@ -313,3 +313,14 @@ def test_what_goes_on_after_a_failure(
     monkeypatch.setattr("tflbuild.reporting.files.build", build)
     assert run(*arguments) == 2
     assert found == [goes_on]
+
+
+def test_a_blocked_task_tells_its_first_reason() -> None:
+    from tflbuild.commands.plan import _why
+    from tflbuild.engine.plan import Planned
+
+    many = Planned("release:m:o@t", "blocked", ("by the gate of x: " + "no, " * 90, "b", "c"))
+    assert _why(many, verbose=True).endswith("; b; c")
+    assert _why(many, verbose=False).endswith("no … (+2 more)")
+    assert len(_why(many, verbose=False)) < 220
+    assert _why(Planned("lower:m", "run", ("a", "b")), verbose=False) == "a; b"

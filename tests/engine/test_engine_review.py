@@ -11,7 +11,7 @@ import pytest
 from fake_workspace import Fake
 
 from tflbuild import cli
-from tflbuild.engine.judge import far_ranges
+from tflbuild.engine.judge import far_ranges, scaled_wrongly
 from tflbuild.errors import TflbuildError
 from tflbuild.manifest.load import load_workspace
 
@@ -109,6 +109,20 @@ def test_scales_that_differ_are_said() -> None:
     assert len(found) == 1
     assert "'x' was calibrated on 0 to 255 and tested on 0 to 1" in found[0]
     assert far_ranges(None, [{"input_ranges": {"x": [0.0, 1.0]}}]) == []
+
+
+def test_scales_that_differ_are_the_likely_cause_of_a_miss() -> None:
+    tested = [{"input_ranges": {"x": [0.0, 1.0], "y": [0.0, 1.0]}}] * 2
+    calibrations = [{"ranges": {"x": [0.0, 0.1], "y": [0, 1]}}, {"ranges": {"x": [0, 1]}}]
+    assert scaled_wrongly(calibrations, tested) == [
+        "likely cause: calibration data, 0 to 0.1 against 0 to 1 in the test data", "",
+    ]  # fmt: skip
+    both = [{"ranges": {"x": [0.0, 0.1], "y": [0, 255]}}]
+    assert scaled_wrongly(both, tested)[0].endswith(
+        "data, input 'x' 0 to 0.1 against 0 to 1 in the test data, input 'y' 0 to 255 against"
+        " 0 to 1 in the test data"
+    )
+    assert scaled_wrongly(None, tested) == []
 
 
 @pytest.mark.parametrize(

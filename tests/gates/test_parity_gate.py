@@ -284,6 +284,23 @@ def test_the_worst_samples_are_named() -> None:
     )
 
 
+def test_a_known_cause_is_said_before_whom_to_blame() -> None:
+    told = {
+        "signatures": [{"signature": "s", "representative": True}], "metrics": [],
+        "parity": [
+            output("y", sqnr=4.7, float={"sqnr": 120.0}, quantization={"sqnr": 4.7}),
+            output("z", constant=True),
+            output("ok"),
+        ],
+    }  # fmt: skip
+    model = Model("m", Source("keras", "m.keras"), (), ())
+    verdict = gates.validate_gate(told, model, Optimization("o", "int8"), causes=["likely: data"])
+    first, second = verdict.failures
+    assert "13 dB, default for int8; likely: data (float conversion alone 120 dB" in first.message
+    assert second.message.endswith("is constant where the source's varies; likely: data")
+    assert [c.text.count("likely") for c in verdict.checks if c.passed] == [0] * 3
+
+
 # random data
 
 

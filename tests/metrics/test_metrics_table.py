@@ -12,8 +12,8 @@ def entry(name: str, file: float | None, **more: Any) -> dict[str, Any]:
             "interval": [0.5, 0.75], **more}  # fmt: skip
 
 
-def test_accuracy_or_else_the_first_one() -> None:
-    both = {"metrics": [entry("a", 0.5), entry("accuracy", 0.25)]}
+def test_the_first_one() -> None:
+    both = {"metrics": [entry("accuracy", 0.25), entry("a", 0.5)]}
     first = {"metrics": [entry("mAP", 0.5, interval=None), entry("recall", 0.25)]}
     assert tables._metric_names([both, both]) == ["accuracy"]
     assert tables._metric(both, named=False) == ["0.2500 of 0.9000", "±0.12"]

@@ -27,6 +27,17 @@ def test_columns_leave_in_their_order() -> None:
     assert made.lines(40)[1] == "n" * 20 + "  because it is so"
 
 
+def test_a_narrow_column_stays_where_a_wide_one_must_leave() -> None:
+    made = Grid(
+        Column("name"), Column("±", leaves=1, beside="wide"), Column("time", leaves=2),
+        Column("SQNR", leaves=3), Column("wide", leaves=4),
+    )  # fmt: skip
+    made.add("n" * 20, "0.1", "1.5 s", "44 dB", "w" * 40)
+    assert made.lines(40)[1] == "n" * 20 + "  1.5 s  44 dB"  # ± would be of nothing
+    assert made.lines(30)[1] == "n" * 20 + "  44 dB"
+    assert made.lines(62)[1] == "n" * 20 + "  " + "w" * 40
+
+
 def test_a_name_is_whole_even_where_it_does_not_fit() -> None:
     lines = grid("n" * 100, "1.5 s", "14 KB", "yes").lines(80)
     assert lines[1] == "n" * 100 + "  yes"

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,10 +21,12 @@ from tflbuild import cli, schemas
 from tflbuild.engine import summary
 from tflbuild.engine.summary import Numbers
 from tflbuild.lockfile import LOCK, read, text
+from tflbuild.manifest.model import RatioLimit
 from tflbuild.reporting import summary_md
+from tflbuild.reporting.benchmarks_shown import ratio_parts
 from tflbuild.reporting.markdown import code, prose, table
 from tflbuild.reporting.summary_md import Page, Row, render
-from tflbuild.verdict import Table, printable
+from tflbuild.verdict import Finding, Table, Verdict, printable
 
 
 @dataclass
@@ -182,11 +185,14 @@ def test_a_changed_interface(fake: Fake) -> None:
     fake.model("a", 1, do={"names": ["z"]})
     page = built(fake)
     assert "Interface changes" in page.headings
-    assert [item.split(": ")[0] for item in page.items] == ["a:float32", "a:int8"]
+    assert [item.split(": ")[0] for item in page.items] == ["a:float32, a:int8"]
     assert "output 'y' is now called 'z'" in page.items[0]
     (first, *_) = [t for t in page.tables if "last release" in t[0]]
     assert first[1][1:3] == ["0 y float32[1,2]", "0 z float32[1,2]"]
     assert page.rows()["a:int8@litert"]["status"] == "failed, stale"
+    assert page.rows()["a:int8@litert"]["note"] == "interface changed, see below"
+    assert page.summaries[0] == "Interface of a:float32, a:int8, side by side"
+    assert sum("side by side" in title for title in page.summaries) == 1
 
 
 def test_a_lock_that_cannot_be_read_is_said(fake: Fake) -> None:
@@ -355,8 +361,60 @@ def test_the_path_is_of_the_folder_that_is_changed_to(fake: Fake, tmp_path: Path
 
 def test_small_numbers_keep_their_digits() -> None:
     metric = {**METRIC, "name": "mean_squared_error", "file": 1.25e-6, "interval": [1e-6, 2e-6]}
-    shown_as, changed = summary_md._metric(Numbers(metrics=(metric,)), None, False)
+    shown_as, changed = summary_md._metrics(Numbers(metrics=(metric,)), None, False)
     assert shown_as == "`mean_squared_error` 1.25e-06 [1e-06, 2e-06]"
     assert not changed
     nothing = {**METRIC, "file": None, "interval": None}
-    assert summary_md._metric(Numbers(metrics=(nothing,)), None, False)[0] == "`accuracy` ?"
+    assert summary_md._metrics(Numbers(metrics=(nothing,)), None, False)[0] == "`accuracy` ?"
+
+
+def test_all_metrics_are_shown_the_first_at_length() -> None:
+    first = {**METRIC, "name": "recall"}
+    others = tuple({**METRIC, "name": f"m{n}"} for n in range(9))
+    told, changed = summary_md._metrics(Numbers(metrics=(first, *others[:2])), None, False)
+    assert told == "`recall` 0.9375 [0.9000, 0.9700], `m0` 0.9375, `m1` 0.9375"
+    assert not changed
+    assert summary_md._metrics(Numbers(metrics=(first, *others)), None, False)[0].endswith(
+        "`m5` 0.9375, 3 more"
+    )
+
+
+def test_a_note_ends_where_a_sentence_may_and_says_where_the_rest_is(fake: Fake) -> None:
+    fake.write(
+        MANIFEST.replace(
+            "  b: {", "  b: {validate: {parity: {sqnr: 30, outputs: {z: {sqnr: 9}}}}, "
+        )
+    )
+    fake.model("b", 2, do={"sqnr": 20.5})
+    note = built(fake, "b:int8").rows()["b:int8@litert"]["note"]
+    assert "no output 'z'" in note
+    assert note.endswith(" (+1 more in build/reports/b/int8/validate.json)")
+    page = (fake.root / "s.md").read_text()
+    assert all(line in page for line in summary_md.LEGEND)
+
+
+def test_benchmarks_have_a_line_for_each_model() -> None:
+    ratio = {"file": "int8", "against": "float32", "ratio": 0.414, "low": 0.38, "high": 0.44}
+    memory = {**ratio, "ratio": 0.5}
+    measured = {
+        "files": [{"file": "float32"}, {"file": "int8"}], "memory_ratios": [memory],
+        "signatures": [{"signature": "s", "ratios": [ratio]}],
+    }  # fmt: skip
+    (alone,) = ratio_parts(measured, ())
+    assert alone == "int8 0.41× of float32 (0.38–0.44)"
+    assert prose(alone) == alone
+    limits = [RatioLimit("int8", "float32", time=0.6, memory=0.7)]
+    assert ratio_parts(measured, limits) == [
+        "int8 0.41× of float32 (0.38–0.44), limit 0.6",
+        "int8 0.50× of float32 memory (0.38–0.44), limit 0.7",
+    ]
+    busy = Verdict((Finding("warn", "benchmark.busy", "the machine was busy"),))
+    step = SimpleNamespace(model=SimpleNamespace(name="m", benchmark=None))
+    task = "benchmark:m"
+    made: Any = SimpleNamespace(
+        graph=SimpleNamespace(steps={task: step}),
+        result=SimpleNamespace(measured={task: measured}, verdicts={task: busy}),
+    )
+    assert list(summary_md._benchmarks(made, {task, "lower:m"})) == [
+        f"`m` {alone}; warning: the machine was busy"
+    ]

@@ -70,7 +70,9 @@ def outcome(tmp_path: Path, manifest: str = MANIFEST, **found: Any) -> Any:
         verdicts=verdicts, fits=fits, outcomes={"convert:plain:f": "ran"},
     )  # fmt: skip
     done = SimpleNamespace(interrupted=False, counts=SimpleNamespace(failed=0))
-    return SimpleNamespace(graph=graph, result=result, done=done, released={}, selected=())
+    return SimpleNamespace(
+        graph=graph, result=result, done=done, released={}, selected=(), clean=()
+    )
 
 
 def rendered(table: Any, width: int = 160) -> list[str]:
@@ -169,6 +171,73 @@ def failing(tmp_path: Path) -> Any:
     return made
 
 
+def test_what_stands_above_is_not_said_again(tmp_path: Path) -> None:
+    made = outcome(tmp_path)
+    words = "sqnr of output 'y' is 4 dB, below the limit 13 dB; worst: sample 3, off by 0.5"
+    made.result.verdicts["compat:plain:f@phone"] = Verdict((Finding("fail", "c", words),))
+    made.result.outcomes["compat:plain:f@phone"] = "ran"
+    assert tables.failure_lines(made) == [f"plain:f@phone: {words}"]
+    assert tables.failure_lines(made, said={words}) == []
+    made.result.outcomes["lower:needy"] = "failed"
+    assert len(tables.failure_lines(made, said={words})) == 2
+    long = f"target phone: {words}{'; and more' * 30}"
+    made.result.verdicts["compat:plain:f@phone"] = Verdict((Finding("fail", "c", long),))
+    first, _ = tables.failure_lines(made)
+    assert first.startswith(f"plain:f@phone: {words}")
+    assert first.endswith("; and more …")
+    assert len(first) < 280
+
+
+def test_models_that_are_up_to_date_are_named(tmp_path: Path) -> None:
+    made = outcome(tmp_path)
+    made.clean = ("a", "b")
+    assert tables.clean_lines(made) == []
+    made.done.counts.failed = 1
+    assert tables.clean_lines(made) == ["2 other models are up to date: a, b"]
+    made.clean = ("a",)
+    assert tables.clean_lines(made) == ["1 other model is up to date: a"]
+
+
+METRICS = """
+version: 1
+defaults: {source: {format: tflite, path: m.tflite}, optimizations: {f: {}}}
+models:
+  plain:
+    data: {test: {npz: m.npz, labels: y}}
+    validate:
+      metrics:
+        top_k_accuracy: {k: 5}
+        f1: {average: macro}
+        recall: {average: macro, min: 0.5}
+        accuracy: {max_drop: 0.1}
+        mean_absolute_error: {}
+"""
+
+
+def metric(name: str, file: float) -> dict[str, Any]:
+    return {"signature": "s", "name": name, "file": file, "source": 0.9, "interval": [0.5, 0.75],
+            "higher_is_better": True}  # fmt: skip
+
+
+def test_the_metric_with_a_limit_comes_first(tmp_path: Path) -> None:
+    (tmp_path / "m.npz").touch()
+    names = ("accuracy", "f1", "mean_absolute_error", "recall", "top_k_accuracy")
+    found = {"metrics": [metric(name, 0.1 * n) for n, name in enumerate(names)]}
+    made = outcome(tmp_path, METRICS)
+    made.result.measured["validate:plain:f"] = found
+    assert rendered(tables.artifacts(made))[0].endswith("recall ± 95 %")
+    (line,) = tables.metric_lines(made)
+    assert line == (
+        "validate:plain:f: recall 0.3000 of 0.9000, accuracy 0.0000 of 0.9000,"
+        " top_k_accuracy 0.4000 of 0.9000, f1 0.1000 of 0.9000,"
+        " mean_absolute_error 0.2000 of 0.9000"
+    )
+    found["metrics"] = found["metrics"][-1:]
+    header, row = rendered(tables.artifacts(made))
+    assert "top-k" in header
+    assert "top_k" not in header + row
+
+
 def test_why_an_artifact_failed(tmp_path: Path) -> None:
     made = failing(tmp_path)
     told = tables.failure_lines(made)
@@ -194,6 +263,10 @@ def test_the_reasons_are_on_standard_output(
 def test_many_reasons_end_somewhere(tmp_path: Path) -> None:
     made = outcome(tmp_path)
     made.result.outcomes = {f"lower:m{i}": "failed" for i in range(30)}
+    assert tables.failure_lines(made) == [
+        "lower:m0, lower:m1, lower:m2, lower:m3, lower:m4 and 25 more: failed"
+    ]
+    made.result.reasons = {f"lower:m{i}": f"no {i}" for i in range(30)}
     told = tables.failure_lines(made)
     assert len(told) == tables.FAILURES + 1
     assert told[-1] == "and 10 more"
@@ -208,10 +281,9 @@ def test_names_and_verdicts_are_whole_in_any_terminal(tmp_path: Path, width: int
     )
     made.result.outcomes = dict.fromkeys((f"convert:{LONG}:f", f"compat:{LONG}:f@phone"), "ran")
     header, *lines = rendered(tables.artifacts(made), width)
-    stage = "" if width == 80 else "compat "
-    assert lines[1].startswith(f"{LONG}:f@phone {stage}failed")
+    assert lines[1].startswith(f"{LONG}:f@phone compat failed")
     assert all(len(line) <= width for line in (header, *lines))
-    assert ("time" in header) == (width > 100)
+    assert ("time" in header) == (width != 100)  # of 80 the budget has no room, and leaves its own
     header, *lines = rendered(tables.evaluations(made), width)
     row = next(line for line in lines if line.startswith(LONG))
     assert row.startswith(f"{LONG} litert compatible")

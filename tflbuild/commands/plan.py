@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tflbuild.cli import Settings, settings, warn_of_stray_manifest
+
+if TYPE_CHECKING:
+    from tflbuild.engine.plan import Planned
 
 
 @click.command("plan")
@@ -18,6 +21,19 @@ def command(ctx: click.Context, /, **own: Any) -> int:
     """Print what a build would run, restore or leave, and why. Changes nothing."""
     common = settings(ctx, own)
     return show_plan(common, common.root_manifest(), own["selectors"])
+
+
+LONG = 200  # characters of a reason
+
+
+def _why(task: Planned, verbose: bool) -> str:
+    """Of what is blocked the first reason, since its gate has the others; with -v all."""
+    if task.action != "blocked" or verbose:
+        return "; ".join(task.why)
+    from tflbuild.reporting.wording import beginning
+
+    more = f" (+{len(task.why) - 1} more)" if len(task.why) > 1 else ""
+    return beginning(task.why[0], LONG) + more
 
 
 def show_plan(
@@ -38,7 +54,7 @@ def show_plan(
     for task in planned:
         counts[task.action] = counts.get(task.action, 0) + 1
         if task.action != "up-to-date" or common.verbose:
-            why = f"  {'; '.join(task.why)}" if task.why and not common.quiet else ""
+            why = f"  {_why(task, common.verbose)}" if task.why and not common.quiet else ""
             click.echo(f"{task.action:<10} {task.task}{why}")
         if task.missed and not common.quiet:
             for message in task.missed:

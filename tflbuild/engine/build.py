@@ -72,6 +72,7 @@ class Outcome:
     released: Mapping[str, Any] = field(default_factory=dict)
     wrong: ManifestErrors | None = None  # with keep_going: of models that were left out
     selected: tuple[str, ...] = ()  # the tasks that the build aimed at
+    clean: tuple[str, ...] = ()  # selected models that it did not look at: nothing of them changed
 
     @property
     def exit_code(self) -> int:
@@ -344,7 +345,8 @@ def _slow(
         counts, time.monotonic() - started, result.interrupted, len(graph.steps), stale
     )
     listen(done)
-    return Outcome(done, result, graph, released, problems.errors(), tuple(selected))
+    untouched = tuple(name for name in selection.models if name in clean)
+    return Outcome(done, result, graph, released, problems.errors(), tuple(selected), untouched)
 
 
 def _manifests(root: Path, workspace: Workspace, read_at: int) -> list[Entry]:

@@ -97,10 +97,13 @@ class Judge:
                 *far_ranges(report["conversion"].get("calibration"), reference["signatures"]),
                 *measured["warnings"],
             ]
+            causes = scaled_wrongly(
+                report["conversion"].get("calibration"), reference["signatures"]
+            )
             verdict = gates.validate_gate(
                 measured, model, step.optimization, warnings,
                 report["conversion"].get("recipe", ()),
-                sharing(self.workspace, step), self._last(step), _Origins(self, step),
+                sharing(self.workspace, step), self._last(step), _Origins(self, step), causes,
             )  # fmt: skip
             row = parity_gate.row_of(step.optimization, report["conversion"].get("recipe", ()))
             report["defaults"] = {"version": parity_gate.PARITY_VERSION, "row": row}
@@ -211,15 +214,45 @@ def far_ranges(
 ) -> list[str]:
     """Inputs whose calibration data is of another scale than the data that they are tested on,
     signature by signature."""
+    return [
+        f"input {name!r} was calibrated on {low:g} to {high:g} and tested on"
+        f" {lowest:g} to {highest:g}: is one of them scaled wrongly?"
+        for far in _far(calibrations, tested)
+        for name, (low, high), (lowest, highest) in far
+    ]
+
+
+def scaled_wrongly(
+    calibrations: Sequence[Mapping[str, Any]] | None, tested: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """What `far_ranges` warns of, as the likely cause of a miss: for each signature that was
+    calibrated, "" where there is none."""
+    found = []
+    for far in _far(calibrations, tested):
+        parts = [
+            f"{f'input {name!r} ' if len(far) > 1 else ''}{low:g} to {high:g} against"
+            f" {lowest:g} to {highest:g} in the test data"
+            for name, (low, high), (lowest, highest) in far[:SHOWN]
+        ]
+        found.append(f"likely cause: calibration data, {', '.join(parts)}" if parts else "")
+    return found
+
+
+Range = Sequence[float]  # low and high
+
+
+def _far(
+    calibrations: Sequence[Mapping[str, Any]] | None, tested: Sequence[Mapping[str, Any]]
+) -> list[list[tuple[str, Range, Range]]]:
+    """By signature the inputs whose ranges differ, with the calibration's range and the test's."""
     found = []
     for calibration, test in zip(calibrations or (), tested, strict=False):
-        ranges = test["input_ranges"]
+        far: list[tuple[str, Range, Range]] = []
         for name, (low, high) in calibration["ranges"].items():
+            ranges = test["input_ranges"].get(name, [])
             calibrated = max(abs(low), abs(high))
-            used = max(map(abs, ranges.get(name, [])), default=0.0)
+            used = max(map(abs, ranges), default=0.0)
             if calibrated > FAR * used > 0 or used > FAR * calibrated > 0:
-                found.append(
-                    f"input {name!r} was calibrated on {low:g} to {high:g} and tested on"
-                    f" {ranges[name][0]:g} to {ranges[name][1]:g}: is one of them scaled wrongly?"
-                )
+                far.append((name, (low, high), ranges))
+        found.append(far)
     return found

@@ -18,9 +18,13 @@ from tflbuild import __version__
 from tflbuild.engine import events
 from tflbuild.engine.build import Outcome
 from tflbuild.engine.judge import MEASUREMENTS
-from tflbuild.errors import one_line
+from tflbuild.errors import UsageError, one_line
+from tflbuild.lockfile import Locked, read
+from tflbuild.reporting.asked import of_validation
+from tflbuild.reporting.excerpt import tail
 from tflbuild.reporting.files import Broken
 from tflbuild.reporting.origin import origin
+from tflbuild.reporting.wording import beginning, both_ends
 from tflbuild.step import Step
 from tflbuild.verdict import Check, Finding, Verdict
 
@@ -28,7 +32,7 @@ PASSED, FAILED, ERROR, SKIPPED = "passed", "failure", "error", "skipped"
 WHOLE = "tflbuild"  # the suite of what belongs to no model
 
 LONG = 1000  # characters of a message
-TAIL = 4000  # bytes of a log that an error shows
+MESSAGE = 300  # of one that the body has whole
 PACKAGES = ("tensorflow", "keras", "tf_keras", "ai-edge-litert", "ai-edge-quantizer", "numpy")
 
 # What XML 1.0 cannot hold, also not as a reference.
@@ -84,6 +88,7 @@ class Lines:
         assert outcome.result is not None
         self.graph, self.result = outcome.graph, outcome.result
         self.root, self.logs = root, logs
+        self.locked = _last(root)
         self.rest = "interrupted" if outcome.done.interrupted else "not reached"
 
     def of(self, step: Step) -> Iterator[Line]:
@@ -91,13 +96,23 @@ class Lines:
         ended = self.result.outcomes.get(step.name)
         if ended == events.FAILED:
             yield self._error(step)
+            yield from self._not_judged(step, f"failed: {self.result.reasons.get(step.name, '')}")
         elif step.stage not in MEASUREMENTS:
             return
         elif ended is None or ended == events.SKIPPED:
-            why = self.result.reasons.get(step.name) or self.rest
+            why = explained(self.result.reasons.get(step.name) or self.rest)
             yield Line(step.name, SKIPPED, messages=[one_line(why, LONG)])
+            yield from self._not_judged(step, why)
         elif step.name in self.result.verdicts:
             yield from self._judged(step, self.result.verdicts[step.name])
+
+    def _not_judged(self, step: Step, why: str) -> Iterator[Line]:
+        """What the manifest asks of a validation that came to no verdict: the lines of a CI's
+        history do not end here."""
+        if step.stage == "validate" and step.optimization is not None:
+            why = both_ends(f"not judged: {step.name} {why}", MESSAGE)
+            for check in of_validation(step.model, step.optimization, self.locked, why):
+                yield Line(f"{step.name} {check.name}", SKIPPED, messages=[check.text])
 
     def _judged(self, step: Step, verdict: Verdict) -> Iterator[Line]:
         lines: list[Line] = []
@@ -130,7 +145,7 @@ class Lines:
             line = self._line(f"{step.name} {name}", step, alike, None)
             for finding in list(warnings):
                 if (finding.check, finding.of) == (alike[0].check, alike[0].of):
-                    line.out.append(_warning(finding))
+                    line.out.append(_warning(finding, own=True))
                     warnings.remove(finding)
             lines.append(line)
         return lines
@@ -149,7 +164,7 @@ class Lines:
         if failed:
             line.status, line.kind = FAILED, failed[0].check
             for check in failed:
-                line.messages.append(one_line(check.text, LONG))
+                line.messages.append(beginning(check.text, MESSAGE))
                 line.details.append(check.text)
                 place = origin(self.graph.workspace, step, target, check)
                 if place is not None:
@@ -175,23 +190,34 @@ class Lines:
             seconds=self.result.seconds.get(step.name, 0.0),
         )  # fmt: skip
         if log := self.logs.get(step.name):
-            line.details += [f"log: {log}", _tail(self.root / log)]
+            line.details += [f"log: {log}", tail(self.root / log)]
         return line
 
 
-def _warning(finding: Finding) -> str:
-    about = f"{finding.check} of {finding.of}" if finding.of else finding.check
-    return f"warning: {about}: {finding.message}"
-
-
-def _tail(path: Path) -> str:
-    """The end of a log; "" where there is none any more."""
+def _last(root: Path) -> Mapping[str, Locked]:
     try:
-        with path.open("rb") as stream:
-            stream.seek(max(0, path.stat().st_size - TAIL))
-            return stream.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
+        return read(root)
+    except UsageError:  # which the build said
+        return {}
+
+
+# Tasks whose name does not say what they do.
+_MEANT = {"reference": "the source on the test data", "baseline": "the float file on the test data"}
+
+
+def explained(reason: str) -> str:
+    """A reason that names tasks, with what those do: `needs reference:m (the source …)`."""
+    if not reason.startswith("needs "):
+        return reason
+    tasks = reason.removeprefix("needs ").split(", ")
+    meant = [(task, _MEANT.get(task.partition(":")[0], "")) for task in tasks]
+    return "needs " + ", ".join(f"{task} ({said})" if said else task for task, said in meant)
+
+
+def _warning(finding: Finding, own: bool = False) -> str:
+    """`own`: of the line that shows it, which has the name already."""
+    about = f"{finding.check} of {finding.of}" if finding.of else finding.check
+    return f"warning: {'' if own or about == 'stage' else f'{about}: '}{finding.message}"
 
 
 def _broken(broken: Broken) -> list[Line]:

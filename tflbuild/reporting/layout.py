@@ -26,6 +26,7 @@ class Column:
     title: str
     right: bool = False
     leaves: int = 0  # 0: never; else the column with the lowest number is left out first
+    beside: str = ""  # the title of a column without which it would say nothing
     folds: int = 0  # 0: never; else at spaces and after `/`, and words up to this length stay whole
 
 
@@ -83,6 +84,11 @@ class Grid:
             if left() >= 0:
                 break
             shown.remove(index)
+        for index in reversed(leaving):  # where a wide one had to leave, narrow ones may stay
+            titles = [self.columns[i].title for i in shown]
+            beside = self.columns[index].beside
+            if index not in shown and left() >= least[index] + GAP and beside in ("", *titles):
+                shown = sorted([*shown, index])
         found = {i: least[i] for i in shown}
         spare = max(left(), 0)
         hungry = sorted(shown, key=lambda i: natural[i] - least[i])

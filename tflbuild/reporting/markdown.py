@@ -9,7 +9,7 @@ from tflbuild.verdict import printable
 
 # Words, numbers and marks that mean nothing to Markdown, nor to what the sites make of text
 # afterwards: no mentions, references, addresses, short codes of emoji.
-_PLAIN = re.compile(r"(?:[A-Za-z0-9 .,;()'\"=+/°→≥≤±−…-]|(?<=[A-Za-z0-9])_(?=[A-Za-z0-9])|:(?= )|%(?=[ ),;.]|$))*")  # fmt: skip  # noqa: E501
+_PLAIN = re.compile(r"(?:[A-Za-z0-9 .,;()'\"=+/°→≥≤±−×–…-]|(?<=[A-Za-z0-9])_(?=[A-Za-z0-9])|:(?= )|%(?=[ ),;.]|$))*")  # fmt: skip  # noqa: E501
 _LINKS = re.compile(r"\bwww\.|\bGH-\d|\b(?=[0-9a-f]*[0-9])[0-9a-f]{7,64}\b", re.IGNORECASE)
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from tflbuild.engine import events
 from tflbuild.engine.build import Outcome
 from tflbuild.engine.summary import Numbers, blockers, numbers, warnings
 from tflbuild.errors import UsageError, one_line
 from tflbuild.graph import artifacts_of
+from tflbuild.interface_gate import CHECK as INTERFACE
 from tflbuild.lockfile import LOCK, Locked, metric_key, read, rounded
+from tflbuild.reporting.benchmarks_shown import ratio_parts
 from tflbuild.reporting.files import Broken
 from tflbuild.reporting.markdown import code, prose, table
+from tflbuild.reporting.metrics_shown import in_order
+from tflbuild.reporting.wording import beginning, both_ends
 from tflbuild.step import Step
 from tflbuild.verdict import Table, amount, size
 
@@ -31,6 +36,16 @@ FAILED, RELEASED, PASSED, UNCHANGED, NOT_REACHED = (
 RANK = (FAILED, NOT_REACHED, RELEASED, PASSED, UNCHANGED)
 TITLES = ("model", "optimization", "target", "status", "size", "metric", "SQNR",
           "minimum runtime", "note")  # fmt: skip
+# What the cells of a table mean, below it.
+LEGEND = (
+    "Brackets: the 95 % interval of a metric. Parentheses: the change against the last release"
+    " (`tflbuild.lock`). SQNR: signal against error, in dB, of the worst output; more is better.",
+    "stale: the earlier file stays in `dist/`. Minimum runtime: the oldest version that takes the"
+    " file.",
+)
+CHANGED = "interface changed, see below"
+OTHERS = 6  # metrics beside the first one
+NAMES = 5  # artifacts that one line is of
 EVALUATED = ("model", "target", "status", "parameters", "MACs", "note")
 
 
@@ -50,7 +65,8 @@ class Page:
     titles: Sequence[str] = TITLES
     rows: list[Row] = field(default_factory=list)
     lists: dict[str, list[str]] = field(default_factory=dict)  # title → lines of Markdown
-    sides: dict[str, Table] = field(default_factory=dict)  # artifact → its interfaces
+    changes: dict[str, list[str]] = field(default_factory=dict)  # of an interface → of which files
+    sides: dict[str, Table] = field(default_factory=dict)  # file → its interfaces
     notes: list[str] = field(default_factory=list)
 
 
@@ -82,8 +98,9 @@ def render(page: Page, most: int, listed: int) -> str:
     shown, left = rows[:most], Counter(row.status for row in rows[most:])
     folded = [row for row in shown if row.status == UNCHANGED]
     open_ = [row for row in shown if row.status != UNCHANGED]
+    legend = [f"{LEGEND[0]}<br>", LEGEND[1], ""] if page.titles == TITLES else []
     if open_:
-        lines += [*table(page.titles, [row.cells for row in open_]), ""]
+        lines += [*table(page.titles, [row.cells for row in open_]), "", *legend]
     if left:
         many = ", ".join(f"{left[status]} {status}" for status in RANK if left[status])
         lines += [f"and {left.total()} more: {many}", ""]
@@ -97,7 +114,8 @@ def render(page: Page, most: int, listed: int) -> str:
         every = sum(row.status == UNCHANGED for row in page.rows)
         lines += [
             f"<details><summary>{every} unchanged</summary>", "",
-            *table(page.titles, [row.cells for row in folded]), "", "</details>", "",
+            *table(page.titles, [row.cells for row in folded]), "",
+            *([] if open_ else legend), "</details>", "",
         ]  # fmt: skip
     lines += [line for note in page.notes for line in (note, "")]
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -105,7 +123,11 @@ def render(page: Page, most: int, listed: int) -> str:
 
 def _sides(sides: Mapping[str, Table], most: int) -> Iterator[str]:
     """Interfaces side by side, folded; of many, the first."""
-    for name, told in list(sides.items())[:most]:
+    alike: dict[tuple[object, ...], list[str]] = {}
+    for name, told in sides.items():
+        alike.setdefault((told.columns, told.rows), []).append(name)
+    for names in list(alike.values())[:most]:
+        name, told = some(names), sides[names[0]]
         rows = [[prose(one_line(cell, LONG), cell=True) for cell in row] for row in told.rows]
         # An empty title makes a table that not every reader takes for one.
         titles = [prose(title, cell=True) or "&nbsp;" for title in told.columns]
@@ -146,6 +168,11 @@ def _page(outcome: Outcome, root: Path, until: str) -> Page:
             if step.ports[0].task in reached:
                 told |= own
                 page.rows.append(_row(outcome, step, reached, last, page, until))
+        for line, files in page.changes.items():
+            pairs = some([code(name) for name in files])
+            page.lists.setdefault("Interface changes", []).append(f"{pairs}: {line}")
+        if told_of := list(_benchmarks(outcome, needed)):
+            page.lists["Benchmarks"] = told_of
         _gone(outcome, last, page)
     failed = [task for task, ended in result.outcomes.items() if ended == events.FAILED]
     if other := sorted(set(failed) - told):
@@ -182,6 +209,27 @@ def _last(root: Path, page: Page) -> Mapping[str, Locked]:
     return last
 
 
+def some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
+    return ", ".join(names[:NAMES]) + more
+
+
+def _benchmarks(outcome: Outcome, needed: set[str]) -> Iterator[str]:
+    """A line for each model that was measured."""
+    graph, result = outcome.graph, outcome.result
+    assert graph is not None
+    assert result is not None
+    for task in sorted(task for task in needed if task.startswith("benchmark:")):
+        if task not in result.measured:
+            continue
+        asked = graph.steps[task].model.benchmark
+        parts = ratio_parts(result.measured[task], asked.max_ratio if asked else ())
+        warned = result.verdicts[task].warnings if task in result.verdicts else []
+        parts += [f"warning: {beginning(finding.message, LONG)}" for finding in warned]
+        if parts:
+            yield f"{code(graph.steps[task].model.name)} {'; '.join(map(prose, parts))}"
+
+
 def _gone(outcome: Outcome, last: Mapping[str, Locked], page: Page) -> None:
     """What was released last and no manifest has any more."""
     assert outcome.graph is not None
@@ -207,6 +255,9 @@ def _row(
     locked = last.get(name)
     reasons = blockers(graph, result, step)
     known = numbers(graph, result, step)
+    model = step.model
+    optimization = next(o for o in model.optimizations if o.name == artifact.optimization)
+    known = replace(known, metrics=tuple(in_order(model, optimization, known.metrics)))
     cells = _compared(known, locked, step, graph.workspace.targets[artifact.target].min_runtime)
     if reasons:
         status = FAILED
@@ -221,13 +272,12 @@ def _row(
     told = _interface(outcome, step, page)
     pair = f"{artifact.model}:{artifact.optimization}"  # targets share what they validate
     for line in told:
-        item = f"{code(pair)}: {prose(one_line(line, LONG))}"
-        if item not in (lines := page.lists.setdefault("Interface changes", [])):
-            lines.append(item)
+        if pair not in (files := page.changes.setdefault(prose(beginning(line, LONG)), [])):
+            files.append(pair)
     said = f"**{status}**" if status == FAILED else status
     if status == FAILED and name in outcome.released:
         said += ", stale"
-    note = _reasons(reasons) if reasons else _note(
+    note = _reasons(outcome, reasons) if reasons else _note(
         locked is None and bool(last), bool(told), warnings(graph, result, step)
     )  # fmt: skip
     names = (artifact.model, artifact.optimization, artifact.target)
@@ -250,24 +300,43 @@ def _interface(outcome: Outcome, step: Step, page: Page) -> list[str]:
     for task in outcome.graph.needed([step.name]):
         if (verdict := verdicts.get(task)) is None:
             continue
-        said += [f.message for f in verdict.findings if f.check.partition(".")[0] == "interface"]
+        said += [f.message for f in verdict.findings if f.check.partition(".")[0] == INTERFACE]
         for told in verdict.tables:
-            if told.check == "interface":
+            if told.check == INTERFACE:
                 page.sides.setdefault(str(step.artifact).partition("@")[0], told)
     return said
 
 
-def _reasons(lines: Sequence[str]) -> str:
-    """The first of the reasons, each `task: message`."""
-    task, _, message = lines[0].partition(": ")
-    text = f"{code(task, cell=True)} {prose(one_line(message, LONG), cell=True)}"
-    return f"{text} (+{len(lines) - 1} more)" if len(lines) > 1 else text
+def _reasons(outcome: Outcome, lines: Sequence[str]) -> str:
+    """The first of the reasons, each `task: message`; how many more there are, and where."""
+    graph, result = outcome.graph, outcome.result
+    assert graph is not None
+    assert result is not None
+    changed = {
+        f"{task}: {finding.message}"
+        for task, verdict in result.verdicts.items()
+        for finding in verdict.failures
+        if finding.check.partition(".")[0] == INTERFACE
+    }
+    rest = [line for line in lines if line not in changed]
+    parts = [CHANGED] if len(rest) < len(lines) else []
+    if rest:
+        task, _, message = rest[0].partition(": ")
+        shown = beginning(message, LONG) if task in result.verdicts else both_ends(message, LONG)
+        parts.append(f"{code(task, cell=True)} {prose(shown, cell=True)}")
+    text = "; ".join(parts)
+    if len(rest) < 2:
+        return text
+    tasks = {line.partition(": ")[0] for line in rest}
+    report = graph.steps[tasks.pop()].report if len(tasks) == 1 else None
+    where = f"{graph.workspace.build_dir}/reports/{report or 'summary.json'}"
+    return f"{text} (+{len(rest) - 1} more in {code(where, cell=True)})"
 
 
 def _note(new: bool, changed: bool, warned: Sequence[str]) -> str:
     parts = ["new"] if new else []
     if changed:
-        parts.append("interface changed")
+        parts.append(CHANGED)
     if warned:
         parts.append(f"{len(warned)} warning{'s' if len(warned) > 1 else ''}")
     return ", ".join(parts)
@@ -281,7 +350,7 @@ def _compared(
 ) -> list[tuple[str, bool]]:
     return [
         _size(known.size, locked.size if locked else None),
-        _metric(known, locked, len(step.model.signatures) > 1),
+        _metrics(known, locked, len(step.model.signatures) > 1),
         _sqnr(known, locked),
         _runtime(known, locked, asked[0] if asked else "tensorflow"),
     ]
@@ -297,12 +366,26 @@ def _size(now: int | None, last: int | None) -> tuple[str, bool]:
     return f"{size(now)} ({sign}{size(abs(now - last))}{share})", True
 
 
-def _metric(known: Numbers, locked: Locked | None, several: bool) -> tuple[str, bool]:
-    """The first one, as the manifest gives them."""
+def _metrics(known: Numbers, locked: Locked | None, several: bool) -> tuple[str, bool]:
+    """The first one with its interval, and the others in short."""
     if not known.metrics:
         return "", False
-    metric = known.metrics[0]
+    shown = [
+        _metric(metric, locked, several, short=index > 0)
+        for index, metric in enumerate(known.metrics)
+    ]
+    parts = [text for text, _ in shown[: OTHERS + 1]]
+    if len(shown) > len(parts):
+        parts.append(f"{len(shown) - len(parts)} more")
+    return ", ".join(parts), any(changed for _, changed in shown)
+
+
+def _metric(
+    metric: Mapping[str, Any], locked: Locked | None, several: bool, short: bool
+) -> tuple[str, bool]:
     value, name = metric["file"], one_line(str(metric["name"]), 60)
+    if short and several:
+        name = one_line(metric_key(str(metric.get("signature", "")), name, several), 60)
     if value is None:
         return f"{code(name, cell=True)} ?", False
     form = ".4f" if 1e-3 <= abs(value) < 100 else ".4g"  # accuracies stand below each other
@@ -311,7 +394,7 @@ def _metric(known: Numbers, locked: Locked | None, several: bool) -> tuple[str, 
     if locked is not None and key in locked.metrics:
         text, changed = _against(text, rounded(value) - locked.metrics[key], form)
     interval = metric.get("interval")
-    if interval and None not in interval:
+    if not short and interval and None not in interval:
         text += f" [{interval[0]:{form}}, {interval[1]:{form}}]"
     return text, changed
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tflbuild.engine import events
@@ -13,26 +13,35 @@ from tflbuild.errors import one_line
 from tflbuild.evaluation import runtimes
 from tflbuild.manifest.model import Target
 from tflbuild.reporting.layout import Column, Grid, clean, first_few, show, stdout
+from tflbuild.reporting.metrics_shown import SHORT, in_order
+from tflbuild.reporting.wording import beginning
 from tflbuild.step import Artifact
 from tflbuild.verdict import Finding, Margin, Verdict, amount, size
 
 FEW = 5  # models that more than the table is shown of
 FAILURES = 20  # lines below the table
 LONG = 1000  # characters of one
+CLOSING = 250  # characters of a gate's
+NAMED = 5  # names that a line has
 MICRO = "ops.micro"  # the check of what a microcontroller's kernels lack
 OF_OPS = ("convertible", "ops.select", "ops.custom")  # checks that `runtimes.lines` puts into words
 
 
-def print_tables(outcome: Outcome, until: str) -> None:
-    """Print what the command was about; nothing when there is nothing to show."""
+def print_tables(
+    outcome: Outcome, until: str, verbose: bool = False, said: Container[str] = ()
+) -> None:
+    """Print what the command was about; nothing when there is nothing to show. `verbose`: also
+    the metrics that the table has no room for. `said`: reasons that stand above already."""
     if until == "evaluate":
         grid, lines = evaluations(outcome), evaluation_lines(outcome)
     else:
         grid, lines = artifacts(outcome), benchmark_lines(outcome)
+        if verbose:
+            lines = [*metric_lines(outcome), *lines]
     if grid.rows:
         show(grid)
     console = stdout()
-    for line in [*lines, *failure_lines(outcome, until)]:
+    for line in [*lines, *failure_lines(outcome, until, said), *clean_lines(outcome)]:
         console.print(line, soft_wrap=True)
 
 
@@ -138,7 +147,9 @@ def artifacts(outcome: Outcome) -> Grid:
     result, graph = outcome.result, outcome.graph
     assert result is not None
     assert graph is not None
-    metrics = _metric_names(m for m in result.measured.values() if m.get("metrics"))
+    validations = _validations(outcome)
+    metrics = _metric_names(m for m in validations.values() if m.get("metrics"))
+    head = _heading(metrics)
     budgets = {str(a): _budget(outcome, a) for a in graph.artifacts()}
     budgeted = any(budgets.values())
     aims = frozenset(graph.needed(outcome.selected))
@@ -149,8 +160,8 @@ def artifacts(outcome: Outcome) -> Grid:
         Column("time", right=True, leaves=2),
         Column("float → file", right=True, leaves=3),
         Column("SQNR", right=True, leaves=4),
-        *([Column(metrics[0] if len(metrics) == 1 else "metric", leaves=5)] if metrics else []),
-        *([Column("± 95 %", leaves=1)] if metrics else []),
+        *([Column(head, leaves=5)] if metrics else []),
+        *([Column("± 95 %", leaves=1, beside=head)] if metrics else []),
         *([Column("budget", leaves=7)] if budgeted else []),
     )
     for artifact in graph.artifacts():
@@ -158,7 +169,7 @@ def artifacts(outcome: Outcome) -> Grid:
         if not any(stage in result.outcomes for stage in stages[1:]):
             continue
         _, convert, _, validate, *_ = stages
-        validation = result.measured.get(validate, {})
+        validation = validations.get(validate, {})
         grid.add(
             str(artifact),
             *_standing(outcome, str(artifact), stages, aims),
@@ -190,13 +201,40 @@ def benchmark_lines(outcome: Outcome) -> list[str]:
     return found
 
 
-def failure_lines(outcome: Outcome, until: str = "release") -> list[str]:
-    """Why each artifact failed, one line for each; then other tasks that did: what an artifact
-    needs, but is not made of."""
-    return first_few(_failures(outcome, until), FAILURES)
+def failure_lines(outcome: Outcome, until: str = "release", said: Container[str] = ()) -> list[str]:
+    """Why each artifact failed, those that failed alike in one line; then other tasks that did:
+    what an artifact needs, but is not made of. Nothing where a single reason has been `said`."""
+    alike: dict[str, list[str]] = {}
+    whole: set[str] = set()  # what would be all that there is to say
+    for name, why in _failures(outcome, until):
+        alike.setdefault(why.text, []).append(name)
+        whole.add(why.only)
+    if len(whole) == 1 and next(iter(whole)) in said:
+        return []
+    return first_few((f"{_some(names)}: {why}" for why, names in alike.items()), FAILURES)
 
 
-def _failures(outcome: Outcome, until: str) -> Iterator[str]:
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def clean_lines(outcome: Outcome) -> list[str]:
+    """Which models a build that failed did not look at, since nothing of them changed: they have
+    no rows."""
+    if not outcome.clean or not outcome.done.counts.failed:
+        return []
+    verb = " is" if len(outcome.clean) == 1 else "s are"
+    return [f"{len(outcome.clean)} other model{verb} up to date: {_some(outcome.clean)}"]
+
+
+@dataclass(frozen=True)
+class _Why:
+    text: str
+    only: str  # the one reason, whole; "": there are more
+
+
+def _failures(outcome: Outcome, until: str) -> Iterator[tuple[str, _Why]]:
     result, graph = outcome.result, outcome.graph
     assert result is not None
     assert graph is not None
@@ -208,15 +246,19 @@ def _failures(outcome: Outcome, until: str) -> Iterator[str]:
         if bad := _bad(outcome, stages):
             told |= {*bad}
             # The name of the artifact ends with that of its target.
-            why = _reasons(outcome, bad).removeprefix(f"target {artifact.target}: ")
-            yield f"{artifact}: {why}"
+            why = _reasons(outcome, bad)
+            yield (
+                str(artifact),
+                replace(why, text=why.text.removeprefix(f"target {artifact.target}: ")),
+            )
     for task, ended in result.outcomes.items():
         if ended == events.FAILED and task not in told:
-            yield f"{task}: {_reasons(outcome, [task])}"
+            yield task, _reasons(outcome, [task])
 
 
-def _reasons(outcome: Outcome, tasks: list[str]) -> str:
-    """The first reason, and how many more there are."""
+def _reasons(outcome: Outcome, tasks: list[str]) -> _Why:
+    """The first reason, and how many more there are. Of a gate's its beginning, since the line
+    of the gate and the report have the whole."""
     result = outcome.result
     assert result is not None
     found: list[str] = []
@@ -226,7 +268,9 @@ def _reasons(outcome: Outcome, tasks: list[str]) -> str:
     # A model's finding may be its file's too, with more words.
     every = [m for m in dict.fromkeys(found) if not any(o != m and o.startswith(m) for o in found)]
     more = f" (+{len(every) - 1} more)" if len(every) > 1 else ""
-    return one_line(every[0], LONG) + more
+    judged = any(result.verdicts.get(task, Verdict()).failures for task in tasks[:1])
+    text = beginning(every[0], CLOSING) if judged else one_line(every[0], LONG)
+    return _Why(text + more, "" if more else every[0])
 
 
 def _own(stages: tuple[str, ...]) -> list[str]:
@@ -317,10 +361,42 @@ def _worst(validation: Any) -> str:
     return "exact" if validation.get("parity") else ""
 
 
+def _validations(outcome: Outcome) -> dict[str, Mapping[str, Any]]:
+    """What was measured of each file by its task, the metric that matters most first."""
+    result, graph = outcome.result, outcome.graph
+    assert result is not None
+    assert graph is not None
+    found: dict[str, Mapping[str, Any]] = {}
+    for task, measured in result.measured.items():
+        if task.startswith("validate:"):
+            step = graph.steps[task]
+            ordered = in_order(step.model, step.optimization, measured.get("metrics", ()))
+            found[task] = {**measured, "metrics": ordered}
+    return found
+
+
+def metric_lines(outcome: Outcome) -> list[str]:
+    """All metrics of each file, also those without a limit."""
+    lines = []
+    for task, validation in sorted(_validations(outcome).items()):
+        metrics = validation["metrics"]
+        several = len({m.get("signature") for m in metrics}) > 1
+        parts = []
+        for metric in metrics:
+            where = f" of {clean(metric['signature'], 30)}" if several else ""
+            numbers = ["?" if n is None else _number(n) for n in (metric["file"], metric["source"])]
+            parts.append(f"{clean(metric['name'], 60)}{where} {' of '.join(numbers)}")
+        if parts:
+            lines.append(f"{task}: {', '.join(parts)}")
+    return lines
+
+
 def _first_metric(validation: Mapping[str, Any]) -> str:
-    """The metric that a table shows: accuracy, else the first one."""
-    names = [str(m["name"]) for m in validation.get("metrics", [])]
-    return "accuracy" if "accuracy" in names else next(iter(names), "")
+    return next((str(m["name"]) for m in validation.get("metrics", [])), "")
+
+
+def _heading(metrics: list[str]) -> str:
+    return SHORT.get(metrics[0], clean(metrics[0], 30)) if len(metrics) == 1 else "metric"
 
 
 def _metric_names(validations: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -339,7 +415,7 @@ def _metric(validation: Mapping[str, Any], named: bool) -> list[str]:
     text = f"{_number(worst['file'])} of {_number(worst['source'])}"
     low, high = worst["interval"] or (0.0, 0.0)
     return [
-        f"{clean(name, 30)} {text}" if named else text,
+        f"{SHORT.get(name, clean(name, 30))} {text}" if named else text,
         f"±{(high - low) / 2:.2g}" if worst["interval"] else "",
     ]
 

@@ -31,6 +31,7 @@ class Terminal:
         self.total = 0
         self._shown = False
         self._unrepresentative: dict[str, None] = {}
+        self._said: set[str] = set()  # reasons of failures
 
     def __enter__(self) -> Terminal:
         return self
@@ -55,6 +56,7 @@ class Terminal:
 
     def _task(self, event: TaskDone) -> None:
         if event.outcome == events.FAILED:
+            self._said.add(event.reason)
             log = f" (log: {event.log})" if event.log else ""
             self._line(f"failed    {event.task}: {event.reason}{log}", always=True)
         elif event.outcome == events.SKIPPED:
@@ -73,6 +75,7 @@ class Terminal:
                 continue
             told.add(words)
             if finding.level == "fail":
+                self._said.add(finding.message)
                 self._line(f"gate      {event.task}: {finding.message}", always=True)
             elif finding.check == "data":  # said once, for all of them
                 self._unrepresentative[event.task] = None
@@ -125,7 +128,7 @@ class Terminal:
         if outcome.result is not None and outcome.graph is not None:
             from tflbuild.reporting.tables import print_tables
 
-            print_tables(outcome, until)
+            print_tables(outcome, until, self.explain, self._said)
         print(last_line(outcome.done))
 
 
