@@ -92,8 +92,10 @@ class Verbs(click.Group):
                 )
             near = get_close_matches(args[0], COMMANDS, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMANDS)}"
+            flags = "".join(f"-{name[0]} " for name in ("quiet", "verbose") if ctx.params.get(name))
+            what = args[0] if flags and not near else "MODEL"
             raise click.UsageError(
-                f"no command {args[0]!r}; {hint} (to build a model: tflbuild build MODEL)"
+                f"no command {args[0]!r}; {hint} (to build a model: tflbuild {flags}build {what})"
             )
         return super().resolve_command(ctx, args)
 

@@ -40,7 +40,8 @@ def compare(old: File, new: File) -> dict[str, Any]:
     Keys: `interface` (`old`, `new`, `differences`), `ops` (each {op, old, new}: numbers of
     operations; those that differ, and `same`: how many do not), `versions` (each {op, old, new}:
     lists of versions that differ), `min_runtime` (`old`, `new`), `weights` (see `weights`),
-    `metadata` (each {name, old, new}: bytes, or None where it is not there; those that differ),
+    `metadata` (each {name, old, new}: bytes, or None where it is not there, and `text`: both sides'
+    own words where these are short and plain; those that differ),
     `description` (`old`, `new`).
     """
     from tflbuild.tflite.versions import describe
@@ -92,12 +93,26 @@ def _metadata(old: File, new: File) -> list[dict[str, Any]]:
     from tflbuild.tflite.read import read_metadata
 
     before, after = read_metadata(old.data), read_metadata(new.data)
+    sides = (("old", before), ("new", after))
     return [
-        {"name": name, **{side: len(held[name]) if name in held else None
-                          for side, held in (("old", before), ("new", after))}}
+        {"name": name,
+         **{side: len(held[name]) if name in held else None for side, held in sides},
+         "text": {side: _text(held.get(name)) for side, held in sides}}
         for name in sorted(before.keys() | after.keys())
         if before.get(name) != after.get(name)
     ]  # fmt: skip
+
+
+MAX_TEXT = 64  # bytes of an entry that is shown
+
+
+def _text(data: bytes | None) -> str | None:
+    """A short entry that is nothing but printable ASCII, such as a version; None for another."""
+    plain = (data or b"").rstrip(b"\0")
+    if not plain or len(plain) > MAX_TEXT or not plain.isascii():
+        return None
+    text = plain.decode("ascii")
+    return text if text.isprintable() else None
 
 
 # weights

@@ -130,7 +130,8 @@ class _Test:
     def _unlimited(self, entry: Mapping[str, Any], of: str) -> None:
         where = self.model.position_of(f"validate.golden.{self.test.name}")
         off = entry["max_abs_error"]
-        limit: str = f"{_above(off)}"
+        share = entry["max_range_error"]
+        limit: str = f"{_above(off, off / share if share else 0.0)}"
         if len(self.test.optimizations) > 1:
             limit = f"{{{self.optimization}: {limit}}}"
         self.found.fail(
@@ -156,10 +157,11 @@ def _amount(entry: Mapping[str, Any], name: str, number: float) -> str:
     return f"{number:.4g}{unit}"
 
 
-def _above(error: float) -> str:
-    """A round number with room above an error that was measured."""
+def _above(error: float, span: float) -> str:
+    """A round number with room above an error that was measured. `span`: the range of the output
+    (0: not known), of which a millionth is some ulps of float32: what is below is luck."""
     if not error > 0:
         return "1e-6"
-    wanted = 2 * error
+    wanted = max(2 * error, 1e-6 * span)
     power = math.floor(math.log10(wanted))
     return f"{math.ceil(wanted / 10.0**power) * 10.0**power:g}"

@@ -210,7 +210,10 @@ def baseline_steps(
         f"baseline:{model.name}", "baseline", model,
         params={"test": test_params, "sequences": sequences(model), **running.params},
         files={**test_files, **running.files},
-        request=running.request,
+        request={
+            **running.request,
+            "params": {**running.request.get("params", {}), "declared": parity_uses(model)},
+        },
         ports=(
             Port(f"evaluate:{model.name}", ("float.tflite",)),
             Port(f"lower:{model.name}", ("interface.json",)),

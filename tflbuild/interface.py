@@ -6,10 +6,12 @@ Interfaces are those of `tflite.interface.of_model`. Nothing here is judged: the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tflbuild.errors import TaskError
 from tflbuild.tflite.interface import MAIN, of_model
 
 # What may differ; the words of `allow_interface_change`.
@@ -24,6 +26,7 @@ QUANTIZATION = "quantization"
 KINDS = (SIGNATURES, INPUTS, OUTPUTS, NAMES, ORDER, SHAPES, DTYPES, QUANTIZATION)
 
 SIDES = ("inputs", "outputs")
+MOST_TOLD = 3  # differences in another message
 
 Tensor = Mapping[str, Any]
 Signature = Mapping[str, Any]
@@ -91,6 +94,26 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Differe
             for side in SIDES:
                 found += _side(side.removesuffix("s"), was[side], now[side], of)
     return tuple(found)
+
+
+@contextmanager
+def told_with(last: Iterable[Mapping[str, Any]], now: Mapping[str, Any]) -> Iterator[None]:
+    """TaskErrors end with how an interface differs from those of the last release: a golden test
+    or a metric that names an output fails by a new name before any gate can tell of it. Scales and
+    order are left out: nobody who binds by name fails by them."""
+    lost = dict.fromkeys(
+        change.said
+        for old in last
+        for change in differences(old, now)
+        if change.what not in (QUANTIZATION, ORDER)
+    )
+    said = "; ".join([*lost][:MOST_TOLD])
+    try:
+        yield
+    except TaskError as error:
+        if said:
+            error.args = (f"{error}; against the last release: {said}",)
+        raise
 
 
 def side_by_side(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Row, ...]:
@@ -478,4 +501,5 @@ __all__ = [
     "show",
     "side_by_side",
     "together",
+    "told_with",
 ]

@@ -82,7 +82,7 @@ def _tell(found: Findings, change: Difference, model: Model, where: str) -> bool
     found.fail(
         CHECK,
         f"{where}{change.message}; undo it, or write `allow_interface_change: [{change.what}]`"
-        " to release it",
+        f" in model {model.name!r} to release it",
     )
     return True
 

@@ -114,7 +114,7 @@ class _Judge:
             self.found.fail(
                 check,
                 f"{self.said} {_shown(value)} is {'below' if below else 'above'} {which}"
-                f" {limit:g} ({self._context()})",
+                f" {limit:g} ({self._context()}){self._source_too(limit, below)}",
                 self.of,
             )
         else:
@@ -128,6 +128,15 @@ class _Judge:
         toward_low = below != (short > ROUNDING)  # which end of the interval the limit lies at
         reach = value - interval[0] if toward_low else interval[1] - value
         self._near(check, _shown(value), which, limit, short, reach, interval)
+
+    def _source_too(self, limit: float, below: bool) -> str:
+        """What no conversion can mend."""
+        source = self.entry["source"]
+        if source is None or (limit - source if below else source - limit) <= ROUNDING:
+            return ""
+        return (
+            "; the source itself misses it: look at labels and preprocessing, not at the conversion"
+        )
 
     def _drop(self) -> None:
         limit, source = self.limits.max_drop, self.entry["source"]
@@ -210,7 +219,8 @@ class _Judge:
         interval = entry.get("drop_interval" if drop else "interval")
         parts = [f"{_counted(entry):,} samples"]
         if interval is not None:
-            parts[0] = f"95 % interval{' of the drop' if drop else ''} {_span(interval)} of" + (
+            moved = "drop" if self.limits.higher_is_better else "change"  # an error rises
+            parts[0] = f"95 % interval{f' of the {moved}' if drop else ''} {_span(interval)} of" + (
                 f" {_counted(entry):,} samples"
             )
         if not drop and entry["source"] is not None:

@@ -12,7 +12,14 @@ from functools import partial
 from typing import Any
 
 from tflbuild.found import Findings
-from tflbuild.manifest.model import Model, Optimization, ParityLimits, RandomData, Shipped
+from tflbuild.manifest.model import (
+    Model,
+    Optimization,
+    ParityLimits,
+    RandomData,
+    Shipped,
+    TopK,
+)
 from tflbuild.manifest.parity import NUMBERS, limits_of, of_output
 from tflbuild.manifest.problems import nearest
 from tflbuild.model_data import parity_data
@@ -92,7 +99,8 @@ def nowhere(signature: int, sample: int) -> str:
 unnamed = partial(nowhere, 0)
 
 
-LOWEST = ("sqnr", "cosine")  # numbers of which more is better
+LOWEST = ("sqnr", "cosine", "top_k")  # numbers of which more is better
+TIED = 0.1  # share of samples with equal values at the k-th place worth a warning
 
 
 def row_of(optimization: Optimization, recipe: Sequence[Mapping[str, Any]]) -> str:
@@ -259,17 +267,26 @@ class Parity:
             )
 
     def _top_k(self, numbers: Mapping[str, Any], output: str, of: str) -> None:
-        agreed = {entry["k"]: entry["agreement"] for entry in numbers.get("top_k", ())}
+        agreed = {entry["k"]: entry for entry in numbers.get("top_k", ())}
         for top in self.limits.top_k:
             if top.k not in agreed:
-                continue  # fewer values than k: see _Places
-            check, share = f"parity.top_{top.k}", agreed[top.k]
+                continue  # no more values than k: see _Places
+            check, share = f"parity.top_{top.k}", agreed[top.k]["agreement"]
             said = f"top_k of {output}: {share:.4f} of the source's {top.k} largest are the file's"
             if share < top.min:
-                message = f"{said}, below min {top.min:g}{self._likely()}{self._worst(numbers)}"
-                self.found.fail(check, message, of)
+                why = self._blame_top_k(top, numbers) + self._likely() + self._worst(numbers)
+                self.found.fail(check, f"{said}, below min {top.min:g}{why}", of)
             else:
                 self.found.check(check, f"{said} (at least {top.min:g})", of)
+            tied, samples = agreed[top.k].get("tied", 0), agreed[top.k]["samples"]
+            if tied > TIED * samples:
+                self.found.warn(
+                    check,
+                    f"top_k of {output}: in {tied} of {samples} samples other values of the file"
+                    f" equal its number {top.k}, mostly 0: the agreement says little"
+                    + ("; ask for k: 1" if top.k > 1 else ""),
+                    of,
+                )
 
     def _likely(self) -> str:
         return f"; {self.cause}" if self.cause else ""
@@ -285,11 +302,18 @@ class Parity:
 
     def _blame(self, name: str, limit: float, numbers: Mapping[str, Any]) -> str:
         """Which step takes what is lost, in words; "" where it is not known."""
+        return self._whom(name, limit, [(s, said[name]) for s, said in _steps(numbers)])
+
+    def _blame_top_k(self, top: TopK, numbers: Mapping[str, Any]) -> str:
         by_step = [
-            (step, said[name])
-            for step, key in (("float conversion alone", "float"), ("quantization", "quantization"))
-            if (said := numbers.get(key)) is not None
+            (step, entry["agreement"])
+            for step, said in _steps(numbers)
+            for entry in said.get("top_k", ())
+            if entry["k"] == top.k
         ]
+        return self._whom("top_k", top.min, by_step)
+
+    def _whom(self, name: str, limit: float, by_step: Sequence[tuple[str, float | None]]) -> str:
         if len(by_step) < 2:
             return ""
         shown = ", ".join(f"{step} {_shown(name, number)}" for step, number in by_step)
@@ -325,6 +349,15 @@ def worst(numbers: Mapping[str, Any], origin_of: Callable[[int], str] = unnamed)
         named = f" ({named})" if named else ""
         shown.append(f"sample {sample['sample']}{named}, off by {sample['max_abs_error']:.4g}")
     return f"; worst: {'; '.join(shown)}" if shown else ""
+
+
+def _steps(numbers: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """What is known of each step on the way to the file."""
+    return [
+        (step, said)
+        for step, key in (("float conversion alone", "float"), ("quantization", "quantization"))
+        if (said := numbers.get(key)) is not None
+    ]
 
 
 def _missed(name: str, number: float, limit: float) -> bool:
@@ -394,21 +427,21 @@ class _Places:
     def _too_few(
         self, shipped: Shipped, entries: Sequence[Mapping[str, Any]], limits: ParityLimits
     ) -> None:
-        """A `top_k` of more values than an output has. What is set for all holds for those that
-        have so many; there must be one."""
+        """A `top_k` of all values that an output has, or more. What is set for all holds for those
+        that have more; there must be one."""
         entries = [e for e in entries if e["kind"] != "exact" and e["finite"] and not e["constant"]]
         counts = {e["output"]: {top["k"] for top in e.get("top_k", ())} for e in entries}
         own = {name: one.top_k for name, one in limits.outputs if one.top_k and name in counts}
         for name, asked in own.items():
             for top in asked:
                 if top.k not in counts[name]:
-                    why = f"output {name!r} has fewer than {top.k} values in a sample"
+                    why = f"output {name!r} has no more than {top.k} values in a sample"
                     key = self._top_k_key(f"outputs.{name}.top_k", shipped)
                     self._fail(key, f"top_k cannot be measured: {why}")
         others = [found for name, found in counts.items() if name not in own]
         for top in limits.top_k if others else ():
             if not any(top.k in found for found in others):
-                why = f"no output has {top.k} values in a sample"
+                why = f"no output has more than {top.k} values in a sample"
                 self._fail(self._top_k_key("top_k", shipped), f"top_k cannot be measured: {why}")
 
     def _top_k_key(self, below: str, shipped: Shipped) -> str:

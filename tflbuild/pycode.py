@@ -96,7 +96,8 @@ def closure(root: Path, codes: Sequence[Code], depends: Iterable[str] = ()) -> C
         names = finder.parsed(entry.file).names
         if "*" not in names and entry.function not in names:
             raise ManifestError(
-                f"{entry.file} has no function {entry.function!r}{nearest(entry.function, names)}"
+                f"{entry.file} has no function {entry.function!r}"
+                f"{nearest(entry.function, finder.parsed(entry.file).defined)}"
                 f" (asked for by {code.spec!r})"
             )
     extra, listed = depended(root, depends)
@@ -203,6 +204,7 @@ class Parsed:
     imports: tuple[tuple[int, str, tuple[str, ...]], ...]  # level, module, names taken from it
     names: frozenset[str]  # that it defines at top level; "*" when nobody can tell
     places: tuple[tuple[int, str], ...] = ()  # line, text that could be an absolute path
+    defined: frozenset[str] = frozenset()  # those of `names` that are functions and classes
 
 
 @dataclass
@@ -373,7 +375,8 @@ def parse(content: bytes) -> Parsed:
             imports[node.level, node.module or "", taken] = None
         elif isinstance(node, ast.Call) and (name := _imported_by_call(node)):
             imports[0, name, ()] = None
-    return Parsed(tuple(imports), frozenset(_names(tree.body)), tuple(_places(tree)))
+    names, own = frozenset(_names(tree.body)), frozenset(_defined(tree.body))
+    return Parsed(tuple(imports), names, tuple(_places(tree)), own)
 
 
 def _places(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -429,6 +432,18 @@ def _imported_by_call(node: ast.Call) -> str:
     if not isinstance(name, str) or not all(part.isidentifier() for part in name.split(".")):
         return ""
     return name
+
+
+def _defined(body: Iterable[ast.AST]) -> Iterator[str]:
+    """The functions and classes that statements outside functions and classes define: what a
+    person can have meant by the name of a function."""
+    stack = list(body)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.stmt | ast.excepthandler | ast.match_case):
+            stack += ast.iter_child_nodes(node)
 
 
 def _names(body: Iterable[ast.AST]) -> Iterator[str]:

@@ -74,6 +74,13 @@ WRONG = {
         "{max_ratio: {f: {against: 'n:f', time: 1}}}", "8:42",
         "takes an optimization of this model, not 'n:f': only files that are measured in one run",
     ),
+    "percent": (
+        "{max_ratio: {f: {against: g, time: 80}}}", "8:51",
+        "80 times what g needs is no limit; a ratio is meant: 0.8 is 80 % (at most 10)",
+    ),
+    "percent of memory": (
+        "{max_ratio: {f: {against: g, time: 10, memory: 10.5}}}", "8:63", "0.8 is 80 %",
+    ),
     "zero": ("{max_ratio: {f: {against: g, time: 0}}}", "8:51", "expected a number above 0"),
 }  # fmt: skip
 

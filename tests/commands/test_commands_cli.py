@@ -97,6 +97,9 @@ def test_a_manifest_error_is_one_line_with_its_place_and_exit_2(
     [
         (["bulid"], "did you mean 'build'?"),
         (["build", "kwz"], "did you mean kws"),
+        (["kws"], "no command 'kws'; there are "),
+        (["-v", "kws"], "(to build a model: tflbuild -v build kws)"),
+        (["-q", "kws"], "(to build a model: tflbuild -q build kws)"),
         (["build", "kws:in8"], "kws:int8"),
         (["plan", "nothing-of-the-kind"], "the models are kws, vision"),
         (["-f", "other.yaml", "check"], "other.yaml"),

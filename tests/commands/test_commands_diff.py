@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator
 
 from tflbuild import cli, schemas
 from tflbuild.comparison import File, compare
+from tflbuild.reporting.differences import _kept
 from tflbuild.tflite.read import InvalidModel, read_model
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tflite"))
@@ -106,6 +107,36 @@ def test_other_weights(folder: Path) -> None:
     assert value["outputs"]["samples"] == 16
     assert output["sqnr"] == pytest.approx(40, abs=0.1)
     assert compared("a.tflite", "trained.tflite", "--exact", cwd=folder)[0] == 1
+
+
+def test_random_inputs_are_told_of_and_your_own_are_not(folder: Path) -> None:
+    warning = "random inputs say little of how good a file is"
+    assert warning in run("a.tflite", "trained.tflite", cwd=folder).stdout
+    np.savez(folder / "x.npz", x=np.eye(4, dtype=np.float32)[:, None, :])
+    told = run("a.tflite", "trained.tflite", "--data", "x.npz", cwd=folder).stdout
+    assert "outputs         on 4 samples, x.npz" in told
+    assert warning not in told
+
+
+def test_metadata_tells_what_short_entries_say() -> None:
+    def file(**entries: bytes) -> File:
+        maker = make.Maker()
+        g = maker.graph()
+        x = g.tensor("x", (1,))
+        g.io([x], [x])
+        for name, data in entries.items():
+            maker.metadata(name, data)
+        data = maker.pack()
+        return File(data, read_model(data))
+
+    old = file(min_runtime_version=b"1.5.0\0\0\0", same=b"1", gone=b"\x00\xff", blob=b"\xff")
+    new = file(min_runtime_version=b"2.14.0\0\0", same=b"1", blob=b"\xfe")
+    told = {one["name"]: one for one in compare(old, new)["metadata"]}
+    assert sorted(told) == ["blob", "gone", "min_runtime_version"]
+    assert told["min_runtime_version"]["text"] == {"old": "1.5.0", "new": "2.14.0"}
+    assert _kept(told["min_runtime_version"]) == "1.5.0 → 2.14.0"
+    assert _kept(told["blob"]) == "changed"
+    assert _kept(told["gone"]) == "is gone"
 
 
 def test_random_inputs_are_seeded(folder: Path) -> None:
@@ -305,6 +336,17 @@ def test_artifacts(fake: Fake, capsys: pytest.CaptureFixture[str]) -> None:
     assert "a:int8@litert is not released: there is no dist/litert/a-int8.tflite; build" in err
     assert fake.build().ok
     assert say("a:int8@litert", "dist/litert/a-int8.tflite")[1].startswith("identical bytes")
+    for name, shown in (
+        ("a:int8", "a:int8@litert"), ("a:int8@", "a:int8@litert"),
+        ("a", "a:float32@litert, a:int8@litert"), ("a:nope", "a:float32@litert, a:int8@litert"),
+    ):  # fmt: skip
+        code, _, err = say(name, "a:int8@litert")
+        assert code == 2
+        assert err == (
+            f"tflbuild: no such file: {name}; an artifact is MODEL:OPTIMIZATION@TARGET, such as"
+            f" {shown}\n"
+        )
+    assert "nowhere: there is no such file" in say("nowhere", "a:int8@litert")[2]
     code, _, err = say("a:int8@litert", "a:int9@litert")
     assert code == 2
     assert "no such file, and no artifact 'a:int9@litert'; did you mean 'a:int8@litert'?" in err

@@ -50,6 +50,7 @@ def test_the_first_lock(fake: Fake, lock: Say) -> None:
     assert not (fake.root / LOCK).exists()
     code, out, err = lock("--update")
     assert (code, err) == (0, [])
+    assert out[0] == "added     a:float32@litert"
     assert out[-1] == "4 added; tflbuild.lock is written: commit it"
     found = read(fake.root)
     assert sorted(found) == ALL

@@ -33,11 +33,13 @@ models:
     optimizations:
       int8: {quantize: int8}
       int16: {quantize: int16x8}
+      strict: {quantize: int8, parity: {sqnr: 90}}
       edge: {quantizer: ai-edge, quantize: int8, io: int8}
   wide:
     source: {format: keras, path: digits.keras}
     data: {calibration: {npz: wide.npz}}
     optimizations: {int8: {quantize: int8, io: int8}}
+  dim: {extends: cut}
   lost:
     source: {format: keras, path: digits.keras}
     data: {calibration: {npz: lost.npz}}
@@ -121,16 +123,21 @@ def test_a_broken_file_passes_with_what_is_proposed(broken: WorkspaceFolder) -> 
         assert trial.after["size"] > trial.before["size"]
     assert everything(broken.root) == before  # neither dist, nor a report, nor a task's outputs
 
-    for model, one in found.items():  # pasted, it passes, and is there already
-        kept = one.report["proposal"]["settings"]["keep_float"]
-        where = broken.root / "tflbuild.yaml"
-        head, mark, tail = where.read_text().partition(f"  {model}:\n")
-        for given in ("int8: {quantize: int8}", "int8: {quantize: int8, io: int8}"):
-            if given in tail.partition("\n  lost:")[0].partition("\n  wide:")[0]:
-                changed = given[:-1] + f", keep_float: {json.dumps(kept)}}}"
-                tail = tail.replace(given, changed, 1)
-                break
-        where.write_text(head + mark + tail)
+    manifest = broken.root / "tflbuild.yaml"
+    lines = manifest.read_text().splitlines()
+    (child,) = asked(broken, "dim:int8")
+    proposal, parents = child.report["proposal"], found["cut"].report["proposal"]
+    assert proposal["yaml"] == parents["yaml"]
+    assert proposal["inherited"] == parents["place"]
+    assert lines[int(proposal["place"].split(":")[1]) - 1] == "  dim: {extends: cut}"
+
+    for one in found.values():  # pasted, it passes, and is there already
+        _, line, column = one.report["proposal"]["place"].split(":")
+        at, start = int(line) - 1, int(column) - 1
+        head, tail = lines[at][:start], lines[at][start:]
+        rest = tail[tail.index("}") + 1 :]
+        lines[at] = head + one.report["proposal"]["yaml"][0] + rest
+    manifest.write_text("\n".join(lines) + "\n")
     built = broken.build(*names)
     assert built.ok
     outcomes = {task.task: task.outcome for task in built.tasks}
@@ -165,6 +172,11 @@ def test_what_no_list_mends_is_said(broken: WorkspaceFolder) -> None:
     assert wide["proposal"] is None
     assert "with quantizer: ai-edge it does" in wide["refused"]
     assert not wide["tries"]
+    (strict,) = asked(broken, "cut:strict")
+    stops = strict.report["calibration"]["stops"]
+    assert "90" in stops
+    assert not strict.report["tries"]
+    assert "a limit stops even a well calibrated file" in strict.report["refused"]
     with pytest.raises(UsageError, match="no proposal for cut:int16: quantize: int16x8"):
         tried(broken, "cut:int16")
     (broken.root / "cut.npz").write_bytes(b"no archive")

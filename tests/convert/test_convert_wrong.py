@@ -45,7 +45,10 @@ CUSTOM = (
 )
 
 WRONG = {
-    "not_keras": Wrong("junk.keras", "lower", "not a .keras file that Keras wrote, or it is dam"),
+    "not_keras": Wrong(
+        "junk.keras", "lower",
+        r"^tflbuild\.yaml:\d+:\d+: \S*junk\.keras: it is not a \.keras file that Keras wrote, or",
+    ),
     "not_h5": Wrong("junk.h5", "lower", "not a .h5 file that Keras wrote"),
     "cut_keras": Wrong("cut.keras", "lower", "not a .keras file that Keras wrote"),
     "custom_keras": Wrong("custom.keras", "lower", CUSTOM),

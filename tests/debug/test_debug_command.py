@@ -23,11 +23,12 @@ models:
 """
 NUMBERS = {
     "passed": False, "reasons": ["sqnr of output 'y' is 9.2 dB"], "size": 14_800,
+    "failed": [{"check": "parity.sqnr", "of": "y", "message": "sqnr of output 'y' is 9.2 dB"}],
     "parity": [{"signature": "s", "output": "y", "sqnr": 9.2, "equal": False}],
     "metrics": [{"signature": "s", "name": "accuracy", "source": 0.9778, "file": 0.9178}],
 }  # fmt: skip
 BETTER = {
-    **NUMBERS, "passed": True, "reasons": [], "size": 27_700,
+    **NUMBERS, "passed": True, "reasons": [], "failed": [], "size": 27_700,
     "parity": [{"signature": "s", "output": "y", "sqnr": None, "equal": True}],
 }  # fmt: skip
 
@@ -62,11 +63,12 @@ def report(**more: Any) -> dict[str, Any]:
                        layer("moved", None)],
         }],
         "calibration": {"suspected": True, "reasons": ["input 'x' was calibrated on 0 to 0.1"],
-                        "remedy": "scale it", "on_test_data": BETTER},
+                        "remedy": "scale it", "on_test_data": BETTER, "stops": ""},
         "before": NUMBERS,
-        "proposal": {"settings": {"keep_float": ["bad"]}, "yaml": ["int8:", "  keep_float: [bad]"],
-                     "place": "tflbuild.yaml:8:5", "passes": True, "operators": 1,
-                     "after": BETTER},
+        "proposal": {"settings": {"keep_float": ["bad"]},
+                     "yaml": ["int8: {quantize: int8, keep_float: [bad]}"],
+                     "place": "tflbuild.yaml:8:5", "inherited": "", "passes": True,
+                     "operators": 1, "after": BETTER},
         "refused": "", "tries": [{"keep_float": ["bad"], **BETTER}], **more,
     }  # fmt: skip
 
@@ -97,14 +99,77 @@ def test_people_read_the_worst_the_fault_and_what_to_paste(
     assert "and 3 layers that lose less (-v)" in lines
     assert "note: one thing" in lines
     assert "  calibrated on test data, the same file passes: equal, accuracy" in text
-    assert "with this the gate passes (1 lists tried)" in text
+    assert "with this the gate passes (1 list tried)" in text
     assert lines[-5:] == [
-        "paste it below optimizations (tflbuild.yaml:8:5):", "  int8:", "    keep_float: [bad]",
-        "try it: tflbuild validate --try net:int8", "all of it: build/reports/net/int8/debug.json",
-    ]  # fmt: skip
+        "write it in place of the line at tflbuild.yaml:8:5:",
+        "  int8: {quantize: int8, keep_float: [bad]}",
+        "try it first: tflbuild validate --try net:int8",
+        "make it permanent: edit the manifest, then tflbuild build net:int8",
+        "all of it: build/reports/net/int8/debug.json",
+    ]
     debugged.show(report(), "p", json=True)
     line = json.loads(capsys.readouterr().out)
     assert (line["event"], line["path"], line["report"]["model"]) == ("debug", "p", "net")
+
+
+def test_an_inherited_optimization_is_written_into_the_model_itself() -> None:
+    told = report()
+    told["proposal"] |= {"place": "tflbuild.yaml:20:3", "inherited": "tflbuild.yaml:11:7"}
+    assert (
+        "write it under the optimizations of `net:` (tflbuild.yaml:20:3; it inherits int8 from"
+        " tflbuild.yaml:11:7):"
+    ) in debugged.tail(told)
+
+
+def test_what_does_not_pass_is_not_offered() -> None:
+    told = report()
+    told["proposal"] |= {"passes": False, "after": NUMBERS}
+    text = "\n".join(debugged.tail(told))
+    assert "nothing that was tried passes (1 list); the best: 9.2 dB" in text
+    assert "sqnr of output 'y' is 9.2 dB" in text
+    assert "--try" not in text
+    assert "write it" not in text
+
+
+def test_why_a_well_calibrated_file_does_not_pass_either() -> None:
+    told = report()
+    told["calibration"] |= {"on_test_data": NUMBERS}
+    lines = debugged.tail(told)
+    at = next(i for i, line in enumerate(lines) if "the same file does not pass" in line)
+    assert lines[at + 1] == "    sqnr of output 'y' is 9.2 dB"
+    told["calibration"] |= {"stops": "top_k of y: 0.9 of 1"}
+    assert (
+        "    this limit stops even a well calibrated file: top_k of y: 0.9 of 1"
+    ) in debugged.tail(told)
+
+
+def test_the_column_that_decides_the_remedy_stays() -> None:
+    (told,) = report()["signatures"]
+    grid = debugged.table(told["layers"], told["inputs"])
+    titles = grid.lines(80)[0]
+    assert "why" in titles
+    assert "accumulated" in titles  # there is room for all
+    narrow = grid.lines(62)[0]
+    assert "why" in narrow
+    assert "accumulated" not in narrow
+
+
+def test_counts_have_no_decimals() -> None:
+    def said(name: str, source: float, file: float) -> str:
+        metric = {"signature": "s", "name": name, "source": source, "file": file}
+        return debugged.numbers({"parity": [], "metrics": [metric], "size": None})
+
+    assert said("confused", 0.0, 12.0) == "confused 12 of 0"
+    assert said("confused", 0.5, 12.0) == "confused 12.0000 of 0.5000"
+    assert said("accuracy", 1.0, 1.0) == "accuracy 1.0000 of 1.0000"
+
+
+def test_a_limit_that_a_well_calibrated_file_misses_too() -> None:
+    other = {**NUMBERS, "failed": [{"check": "parity.top_k", "of": "y", "message": "m"}]}
+    assert debug._stops_both(NUMBERS, NUMBERS) == "sqnr of output 'y' is 9.2 dB"
+    assert debug._stops_both(NUMBERS, other) == ""
+    assert debug._stops_both(NUMBERS, BETTER) == ""
+    assert debug._stops_both(NUMBERS, None) == ""
 
 
 def test_people_read_what_a_trial_changes(capsys: pytest.CaptureFixture[str]) -> None:

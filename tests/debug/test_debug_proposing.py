@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import yaml
 from tflbuild.debugging import proposing
 from tflbuild.debugging.fault import calibration_fault
 from tflbuild.debugging.proposing import Place, Search, Try
+from tflbuild.manifest.load import load_workspace
 from tflbuild.manifest.model import Optimization
 from tflbuild.verdict import Finding, Verdict
 
@@ -161,10 +163,48 @@ def test_only_for_failures_that_numbers_decide() -> None:
     assert proposing.beyond(Verdict()) == ""
 
 
-def test_lines_to_paste_are_yaml() -> None:
+def test_the_line_of_the_manifest_is_yaml() -> None:
     names = ["dense", "a/b", "on", "1x", "größe", 'quo"te', "x: y", "#", "a;b"]
-    lines = proposing.yaml_lines("int8", {"io": "float32", "keep_float": names})
-    assert yaml.safe_load("\n".join(lines)) == {"int8": {"io": "float32", "keep_float": names}}
+    whole = {
+        "quantize": "int8", "io": "float32", "per_channel": False, "targets": ["litert"],
+        "parity": {"sqnr": 20.5, "top_k": {"k": 1, "min": 1}}, "keep_float": names,
+    }  # fmt: skip
+    line = proposing.yaml_line("int8", whole)
+    assert "\n" not in line
+    assert yaml.safe_load(line) == {"int8": whole}
+    assert line.startswith("int8: {quantize: int8, io: float32, per_channel: false, ")
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("sqnr of output 'y' is 5 dB, below the limit 13 dB, default for int8 (float conversion"
+         " alone 144.7 dB; see which layers: tflbuild validate --debug m:o); worst: sample 41",
+         "sqnr of output 'y' is 5 dB, below the limit 13 dB, default for int8"),
+        ("top_k of y: 0.5, below min 1; worst: sample 41", "top_k of y: 0.5, below min 1"),
+        ("accuracy is low", "accuracy is low"),
+        ("convert:m:o: " + "x" * 400, "convert:m:o: " + "x" * 187),
+    ],
+)  # fmt: skip
+def test_a_reason_without_what_follows_from_it(said: str, kept: str) -> None:
+    assert proposing.brief(said) == kept
+
+
+def test_the_line_holds_all_that_is_inherited(tmp_path: Path) -> None:
+    (tmp_path / "net.keras").write_bytes(b"PK")
+    path = tmp_path / "tflbuild.yaml"
+    path.write_text(
+        "version: 1\ndefaults: {optimizations: {int8: {quantize: int8}}}\nmodels:\n"
+        "  good:\n    source: {format: keras, path: net.keras}\n"
+        "    data: {calibration: {random: {}}}\n"
+        "    optimizations: {int8: {io: int8, parity: {sqnr: 20}}, other: {}}\n"
+        "  dim: {extends: good}\n"
+    )
+    dim, good = load_workspace(path).models
+    whole = {"quantize": "int8", "io": "int8", "parity": {"sqnr": 20}}
+    assert dim.written == good.written == {"int8": whole, "other": {}}
+    assert (good.own, dim.own) == ({"int8", "other"}, frozenset())
+    assert str(dim.position) == "tflbuild.yaml:8:3"
 
 
 def test_calibration_is_blamed_for_what_it_did() -> None:

@@ -15,7 +15,9 @@ import pytest
 from fake_workspace import MANIFEST, Fake
 
 from tflbuild.api import BuildResult
+from tflbuild.engine import record
 from tflbuild.engine.events import Event, TaskDone
+from tflbuild.store import toolchain
 
 OF_A = [
     "baseline:a", "compat:a:float32@litert", "compat:a:int8@litert", "convert:a:float32",
@@ -262,6 +264,38 @@ def test_a_package_is_upgraded(
     second = built.build()
     assert second.ran() == ["lower:a", "lower:b", "reference:a", "reference:b"]
     nothing(built.build())
+
+
+def test_another_processor(built: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing(built.build())
+    with monkeypatch.context() as other:
+        other.setattr(record, "processor", lambda: "another name, the same kernels")
+        result = built.build()
+        assert result.done.reached_graph > 0  # it is noticed, and the keys are the same
+        assert result.ran() == []
+        nothing(built.build())
+        other.setattr(record, "processor", lambda: "other kernels")
+        other.setattr(toolchain, "cpu_class", lambda: "other")
+        ran = built.build().ran()
+        assert "validate:a:int8" in ran
+        assert not any(task.startswith(("convert:", "lower:")) for task in ran)
+
+
+def test_the_first_processor_is_the_one_that_counts(tmp_path: Path) -> None:
+    info = tmp_path / "cpuinfo"
+
+    def said(text: str) -> str:
+        info.write_text(text)
+        return record.processor(str(info))
+
+    one = said(
+        "processor\t: 0\nmodel name\t: A\ncpu MHz\t: 1\nflags\t\t: fma avx2\n\nprocessor\t: 1\n"
+    )
+    assert one == said("processor: 0\nmodel name: A\ncpu MHz: 2\nflags: fma avx2\n\nflags: more\n")
+    assert one != said("model name: B\nflags: fma avx2\n")
+    assert one != said("model name: A\nflags: fma\n")
+    assert said("CPU part: 0xd0c\nFeatures: asimd\n") not in ("", one)
+    assert said("serial: 1\n") == record.processor(str(tmp_path / "missing")) == ""
 
 
 def test_new_file_in_a_saved_model(empty: Fake) -> None:

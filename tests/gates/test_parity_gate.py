@@ -124,6 +124,35 @@ def test_top_k_agreement() -> None:
     assert ("parity.top_1", True) in [(c.check, c.passed) for c in verdict.checks]
 
 
+def test_ties_of_many_samples_are_told() -> None:
+    def told(tied: int, k: int = 3) -> list[str]:
+        entry = {"k": k, "agreement": 1.0, "samples": 450, "tied": tied}
+        limits = ParityLimits(top_k=(TopK(k, 0.9),))
+        verdict = judge(output("y", top_k=[entry]), limits=limits)
+        assert verdict.passed
+        return [finding.message for finding in verdict.findings]
+
+    assert told(45) == []
+    assert told(430) == [
+        "top_k of output 'y': in 430 of 450 samples other values of the file equal its number 3,"
+        " mostly 0: the agreement says little; ask for k: 1"
+    ]
+    assert told(430, k=1)[0].endswith("the agreement says little")
+
+
+def test_top_k_says_whom_to_blame() -> None:
+    def entry(agreement: float) -> dict[str, Any]:
+        return {"top_k": [{"k": 1, "agreement": agreement, "samples": 9, "tied": 0}]}
+
+    numbers = {**entry(0.6), "float": entry(1.0), "quantization": entry(0.6)}
+    verdict = judge(output("y", **numbers), limits=ParityLimits(top_k=(TopK(1, 0.9),)))
+    assert verdict.failures[0].message == (
+        "top_k of output 'y': 0.6000 of the source's 1 largest are the file's, below min 0.9"
+        " (float conversion alone 1, quantization 0.6: the quantization is to blame; see which"
+        " layers: tflbuild validate --debug m:o)"
+    )
+
+
 def test_which_k_are_measured() -> None:
     limits = ParityLimits(
         top_k=TOP, outputs=(("a", ParityLimits(top_k=(TopK(3, 1),))), ("b", BOXES))
@@ -137,7 +166,7 @@ def test_top_k_of_fewer_values_is_an_error_with_its_place() -> None:
     verdict = judge(output("y", top_k=AGREED[:1]), limits=limits, keys=("validate.parity.top_k",))
     assert failed(verdict) == ["parity.limits"]
     assert verdict.failures[0].message == (
-        "tflbuild.yaml:1:1: top_k cannot be measured: no output has 5 values in a sample"
+        "tflbuild.yaml:1:1: top_k cannot be measured: no output has more than 5 values in a sample"
     )
     # Equal outputs are measured too, and NaN is told alone.
     assert not judge(output("y", equal=True, sqnr=None, top_k=AGREED[:1]), limits=limits).passed
@@ -146,7 +175,7 @@ def test_top_k_of_fewer_values_is_an_error_with_its_place() -> None:
     lax = ParityLimits(top_k=(TopK(5, 0.5),))
     assert judge(*both, limits=lax).passed
     (failure,) = judge(*both, limits=one("z", lax)).failures
-    assert "output 'z' has fewer than 5 values" in failure.message
+    assert "output 'z' has no more than 5 values" in failure.message
     nan = judge(output("y", finite=False, sqnr=None), limits=limits)
     assert failed(nan) == ["parity.finite y"]
 

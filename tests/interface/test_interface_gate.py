@@ -53,7 +53,7 @@ def test_a_change_fails_with_its_remedy_and_a_table() -> None:
     (finding,) = told.findings
     assert (finding.level, finding.check) == (FAIL, "interface")
     assert finding.message.endswith(
-        "; undo it, or write `allow_interface_change: [names]` to release it"
+        "; undo it, or write `allow_interface_change: [names]` in model 'm' to release it"
     )
     (table,) = told.tables
     assert table.failed

@@ -54,7 +54,7 @@ def test_a_changed_line_is_judged_and_nothing_runs(locked: Fake) -> None:
     assert messages(result, "fail") == [
         "validate:a:int8: output 'old' is now called 'y': an application that binds by name no"
         " longer finds it; by position nothing changes; undo it, or write"
-        " `allow_interface_change: [names]` to release it"
+        " `allow_interface_change: [names]` in model 'a' to release it"
     ]
     assert locked.summary()["a:int8@litert"]["status"] == "stale"
     again = locked.build(keep_going=True)  # and it says so again

@@ -129,7 +129,11 @@ WRONG = {
     "k twice": ("parity: {top_k: [{k: 5, min: 1}, {k: 5, min: 1}]}", "k: 5 is in this list twice"),
     "k of 0": ("parity: {top_k: {k: 0, min: 1}}", "at least 1, got 0"),
     "share": ("parity: {top_k: {k: 1, min: 90}}", "at most 1, got 90"),
-    "a number": ("parity: {top_k: 5}", "expected a mapping such as {k: 5, min: 0.99}, or a list"),
+    "a number": ("parity: {top_k: 5}", "a list of such, got the number 5; write {k: 5, min: 0.9}"),
+    "numbers": ("parity: {top_k: [5]}", "a mapping, got the number 5; write {k: 5, min: 0.9}"),
+    "percent": ("parity: {top_k: {k: 5, min: 90}}", "at most 1, got 90; 90 % is 0.9"),
+    "cosine": ("parity: {outputs: {y: {cosine: -1}}}", "cosine: -1 can never fail"),
+    "sqnr": ("parity: {sqnr: -200}", "sqnr: -200 says nothing: below 0 dB the error is larger"),
     "empty output": ("parity: {outputs: {boxes: {}}}", "no limit for output 'boxes'; give one of"),
     "nested": ("parity: {outputs: {boxes: {outputs: {}}}}", "unknown key 'outputs'"),
 }  # fmt: skip
@@ -142,6 +146,17 @@ def test_what_is_wrong_is_one_line_with_its_place(load: Load, validate: str, sai
     (line,) = str(caught.value).splitlines()
     assert line.startswith("tflbuild.yaml:7:")
     assert said in line
+
+
+@pytest.mark.parametrize("key", ["metrics", "parity", "golden", "sequence"])
+@pytest.mark.parametrize("where", ["    ", "defaults: {"])
+def test_what_belongs_under_validate(load: Load, key: str, where: str) -> None:
+    with pytest.raises(ManifestErrors) as caught:
+        load(TWO + f"{where}{key}: {{}}{'}' if '{' in where else ''}\n")
+    (line,) = str(caught.value).splitlines()
+    assert f"unknown key '{key}'; it belongs under `validate`: write `validate: {{{key}: …}}`" in (
+        line
+    )
 
 
 MEASURED = """version: 1
@@ -165,11 +180,18 @@ def test_metrics_of_one_optimization(load: Load) -> None:
     assert metric.limits == (MetricLimits("accuracy", min=0.9, max_drop=0.01),)
 
 
+def test_one_optimization_may_take_a_limit_away(load: Load) -> None:
+    (model,) = load(MEASURED % "{accuracy: {min: 0, max_drop: 1}}").models
+    (metric,) = of_file(model.signatures[0].metrics, model.optimizations[1])
+    assert metric.limits == (MetricLimits("accuracy", min=0, max_drop=1),)
+
+
 @pytest.mark.parametrize(
     ("metrics", "said"),
     [
         ("{accurcy: {min: 1}}", "'accurcy' is in no `validate.metrics`; did you mean 'accuracy'?"),
         ("{f1: {min: 1}}", "is in no `validate.metrics`; those that are measured: accuracy"),
+        ("{accuracy: {max_drop_from_last: 1}}", "accuracy cannot fall by more than 1; 1 % is 0.01"),
         ("{accuracy: {}}", "no limit for 'accuracy'; give one of min, max, max_drop"),
         ("{accuracy: {max: 0.5}}", "accuracy: min is above max; nothing is both"),
         ("{accuracy: {k: 5}}", "unknown key 'k'"),

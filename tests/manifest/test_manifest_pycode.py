@@ -107,6 +107,15 @@ def test_function_must_be_there_statically(tmp_path: Path, text: str, defined: b
         assert "net.py has no function 'f'" in refused(root, "net:f")
 
 
+def test_a_hint_is_a_function_of_the_file_itself(tmp_path: Path) -> None:
+    root = write(tmp_path, {
+        "score.py": "import numpy as np\nfrom x import nop\nnope_ = 1\ndef other(): ...\n",
+        "near.py": "import numpy as np\nif np:\n  class nopes: ...\n",
+    })  # fmt: skip
+    assert "did you mean" not in refused(root, "score:nope")
+    assert "did you mean 'nopes'?" in refused(root, "near:nope")
+
+
 def test_wrong_code_is_one_line_that_says_where(tmp_path: Path) -> None:
     root = write(tmp_path, {
         "net.py": "import helper\ndef make(): ...", "helper.py": "x = 1\ndef broken(:\n",

@@ -72,6 +72,19 @@ def test_a_failure_tells_all_that_one_asks_then() -> None:
     assert failed[2].endswith("of 450 samples, the float file has 0.9800)")
 
 
+def test_a_source_that_misses_it_too() -> None:
+    """Nobody needs to search the conversion for wrong labels."""
+    (failed,) = judged(share(39, 450, 40), min=0.97)
+    assert failed[2].endswith(
+        "the source has 0.0889); the source itself misses it: look at labels and preprocessing,"
+        " not at the conversion"
+    )
+    (failed,) = judged(error(4.0, 3.5, 0.1, 0.1), max=3)
+    assert "; the source itself misses it" in failed[2]
+    (failed,) = judged(error(4.0, 2.5, 0.1, 0.1), max=3)
+    assert "itself" not in failed[2]
+
+
 def test_a_limit_that_is_a_toss_up() -> None:
     (warned,) = judged(share(437, 450), min=0.97)
     assert warned == (
@@ -113,6 +126,7 @@ def test_a_lower_number_may_be_better() -> None:
     assert judged(error(0.5, 0.45, 0.01, 0.01), max=0.6, max_drop=0.1) == []
     (failed,) = judged(error(0.5, 0.3, 0.01, 0.01), max=0.6, max_drop=0.1)
     assert "mean_absolute_error rose from 0.3000 to 0.5000: by 0.2000, max_drop is 0.1" in failed[2]
+    assert "95 % interval of the change 0.1900 to 0.2100" in failed[2]  # nothing dropped
     (failed,) = judged(error(0.5, 0.5, 0.01, 0.01), max=0.4)
     assert "0.5000 is above max 0.4 (95 % interval 0.4900 to 0.5100 of 100 samples" in failed[2]
     (warned,) = judged(error(0.5, 0.5, 0.1, 0.01), max=0.51)

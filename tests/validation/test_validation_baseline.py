@@ -63,7 +63,7 @@ def run(folder: Path, samples: dict[str, Any], prepare: Callable[[], None] = lam
             baseline.run(Request(params, inputs, out))
             code = 0
         except TaskError as error:
-            print(error, flush=True)
+            (folder / "error").write_text(f"{error.key}: {error}")
             code = 7
         finally:
             os._exit(code)
@@ -124,3 +124,5 @@ def test_who_kills_it_does_not_make_a_result(
 
 def test_wrong_data_is_an_error_as_everywhere(tmp_path: Path, samples: dict[str, Any]) -> None:
     assert run(tmp_path, {**samples, "left": samples["left"][:, :3]}) == 7
+    said = (tmp_path / "error").read_text()
+    assert said.startswith("data.test: test data: "), said

@@ -359,6 +359,9 @@ def test_a_golden_without_limit_proposes_one() -> None:
     )
     (alone,) = verdict(limit(), tested=("int8",), max_abs_error=0.0, equal=True).failures
     assert alone.message.endswith("off by 0: write max_abs_error: 1e-6, or exact: true")
+    # Not below what the last bits of a float32 do: here the output reaches over 0.5.
+    (luck,) = verdict(limit(), max_abs_error=4e-13, max_range_error=8e-13).failures
+    assert luck.message.endswith("off by 4e-13: write max_abs_error: {int8: 5e-07}")
 
 
 def test_integers_and_text_are_exact_without_a_limit() -> None:

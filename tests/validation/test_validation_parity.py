@@ -70,7 +70,7 @@ def test_any_cut_gives_the_numbers_of_the_whole(rows: Any) -> None:
     json.dumps(whole, allow_nan=False)
     assert in_chunks(source, other, rows[2], (1, 2)) == cut
     assert in_chunks(source, source, rows[2], (1, 2, 3))["top_k"] == [
-        {"k": k, "agreement": 1.0, "samples": len(source)} for k in (1, 2, 3)
+        {"k": k, "agreement": 1.0, "samples": len(source), "tied": 0} for k in (1, 2, 3)
     ]
 
 
@@ -80,6 +80,15 @@ def test_noise_among_small_values_does_not_vanish_beside_large_ones() -> None:
     assert numbers["sqnr"] == pytest.approx(6400, rel=1e-12)
     assert numbers["max_abs_error"] == 1e-20
     same(numbers, in_chunks(source, other, {1}))
+
+
+@pytest.mark.parametrize(("large", "small"), [(1e235, 1e-88), (1.7e308, 5e-324)])
+def test_a_sample_is_named_beside_one_that_is_off_by_far_more(large: float, small: float) -> None:
+    source, other = np.array([[large], [0.0], [0.0]]), np.array([[-large], [small], [0.0]])
+    numbers = parity_numbers(source, other)
+    assert [w["sample"] for w in numbers["worst_samples"]] == [0, 1]
+    assert numbers["worst_samples"][1]["max_abs_error"] == small
+    same(numbers, in_chunks(source, other, {1, 2}))
 
 
 def test_not_a_number_in_one_chunk_is_one_in_all() -> None:
@@ -148,9 +157,38 @@ def test_top_k_by_hand() -> None:
     other = np.array([[3.0, 1, 2, 0], [0, 1, 2, 3]])
     numbers = parity_numbers(source, other, (1, 2, 3))
     assert numbers["top_k"] == [
-        {"k": 1, "agreement": 1.0, "samples": 2},
-        {"k": 2, "agreement": 0.75, "samples": 2},
-        {"k": 3, "agreement": 1.0, "samples": 2},
+        {"k": 1, "agreement": 1.0, "samples": 2, "tied": 0},
+        {"k": 2, "agreement": 0.75, "samples": 2, "tied": 0},
+        {"k": 3, "agreement": 1.0, "samples": 2, "tied": 0},
     ]
-    level = np.zeros((2, 4))  # the first of equal elements count, as with arg max
-    assert parity_numbers(source, level, (1,))["top_k"][0]["agreement"] == 0.5
+
+
+def top(source: list[float], other: list[float], k: int) -> tuple[float, int]:
+    (found,) = parity_numbers(np.array([source]), np.array([other]), (k,))["top_k"]
+    return found["agreement"], found["tied"]
+
+
+def test_equal_values_of_the_file_count_for_the_source() -> None:
+    """A good int8 softmax rounds all small probabilities to 0."""
+    source, zeros = [0.001, 0.002, 0.96, 0.03, 0.004], [0.0, 0, 0.97, 0.03, 0]
+    assert top(source, zeros, 1) == (1, 0)
+    assert top(source, zeros, 2) == (1, 0)
+    assert top(source, zeros, 3) == (1, 1)  # 0.004 is one of three zeros
+    assert top(source, [0.0] * 5, 2) == (1, 1)
+    # What decides nothing is no tie: the source's own values are equal there, or both are in.
+    assert top(source[::-1], source[::-1], 3) == (1, 0)
+    assert top([0.0, 0, 1, 0], [0.0, 0, 2, 0], 2) == (1, 0)
+    assert top([3.0, 2, 1], [5.0, 5, 1], 2) == (1, 0)
+    # One that is missed is missed beside ties, too.
+    assert top([4.0, 3, 2, 1], [9.0, 0, 7, 7], 2) == (0.5, 0)
+    # Of equal values of the source the first counts.
+    assert top([1.0, 1, 0], [0.0, 1, 0], 1) == (0, 0)
+
+
+def test_ties_over_chunks() -> None:
+    rows = np.random.default_rng(0).random((60, 8))
+    rounded = np.round(rows * 3)
+    whole = parity_numbers(rows, rounded, (1, 3, 8))["top_k"]
+    assert in_chunks(rows, rounded, {7, 20, 59}, (1, 3, 8))["top_k"] == whole
+    assert 0 < whole[0]["tied"] < 60
+    assert whole[2]["tied"] == 0

@@ -14,6 +14,8 @@ from tflbuild.cli import Settings, settings
 from tflbuild.errors import UsageError
 
 _ARTIFACT = re.compile("[^:@/]+:[^:@/]+@[^:@/]+")
+_NEARLY = re.compile("[^:@/]+(:[^:@/]*)?(@[^:@/]*)?")  # M:O, M@T, M
+MOST = 4  # artifacts that a message names
 
 
 @click.command("diff")
@@ -53,7 +55,10 @@ def command(ctx: click.Context, /, **own: Any) -> int:
 def _path(common: Settings, name: str) -> Path:
     """A file, or the released file of an artifact. Raises UsageError, ManifestErrors."""
     path = common.directory / name
-    if os.path.lexists(path) or not _ARTIFACT.fullmatch(name):
+    if os.path.lexists(path):
+        return path
+    if not _ARTIFACT.fullmatch(name):
+        _refuse_near(common, name)
         return path
     from tflbuild.graph import artifacts_of
     from tflbuild.manifest.load import load_workspace
@@ -73,3 +78,27 @@ def _path(common: Settings, name: str) -> Path:
     if not (workspace.root / file).is_file():
         raise UsageError(f"{name} is not released: there is no {file}; build it first")
     return workspace.root / file
+
+
+def _refuse_near(common: Settings, name: str) -> None:
+    """Raises UsageError for a model, with or without an optimization: these are several files."""
+    if not _NEARLY.fullmatch(name) or name.endswith(".tflite"):
+        return
+    from tflbuild.errors import ManifestErrors
+    from tflbuild.graph import artifacts_of
+    from tflbuild.manifest.load import load_workspace
+
+    try:
+        workspace = load_workspace(common.root_manifest(), common.directory)
+    except (UsageError, ManifestErrors):  # then it is a file that is not there
+        return
+    model, _, rest = name.partition(":")
+    model = model.partition("@")[0]
+    known = [str(a) for m in workspace.models if m.name == model for a in artifacts_of(m)]
+    if not known:
+        return
+    own = [a for a in known if rest and a.startswith(f"{name.partition('@')[0]}@")] or known
+    shown = ", ".join(own[:MOST]) + (f" and {len(own) - MOST} more" if len(own) > MOST else "")
+    raise UsageError(
+        f"no such file: {name}; an artifact is MODEL:OPTIMIZATION@TARGET, such as {shown}"
+    )

@@ -108,9 +108,10 @@ def _show(common: Settings, found: list[Standing], update: bool, written: bool) 
     from tflbuild.lockfile import LOCK
 
     refused = [one for one in found if one.refused]
+    wrote = bool(written and not refused)
     if common.json:
         value = {
-            "written": bool(written and not refused),
+            "written": wrote,
             "artifacts": [one.as_json() for one in found],
         }
         click.echo(json.dumps(value, indent=1))
@@ -122,8 +123,11 @@ def _show(common: Settings, found: list[Standing], update: bool, written: bool) 
             continue
         elif one.status != "equal":
             said = "; ".join(change.said for change in one.changes)
-            more = {"added": "is not in the lock yet", "removed": "the manifest has it no more"}
-            click.echo(f"{one.status:<9} {one.artifact}: {said or more.get(one.status, '')}")
+            if one.status == "added":
+                said = "" if wrote else "is not in the lock yet"
+            elif one.status == "removed":
+                said = "the manifest has it no more"
+            click.echo(f"{one.status:<9} {one.artifact}{': ' if said else ''}{said}")
         elif common.verbose:
             click.echo(f"{'equal':<9} {one.artifact}")
     if common.quiet:

@@ -12,6 +12,7 @@ that may not be needed. It ends with its tries or its time.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -317,21 +318,37 @@ def _shrink(run: Search, ranked: Sequence[Place]) -> None:
             kept = run.settle(kept - {place})
 
 
-def yaml_lines(optimization: str, settings: Mapping[str, Any]) -> list[str]:
-    """What to paste below `optimizations`, as YAML."""
-    lines = [f"{optimization}:"]
-    for key, value in settings.items():
-        if isinstance(value, list):
-            lines.append(f"  {key}: [{', '.join(map(quoted, value))}]")
-        else:
-            lines.append(f"  {key}: {quoted(str(value))}")
-    return lines
+def yaml_line(optimization: str, settings: Mapping[str, Any]) -> str:
+    """A whole optimization as one line of a manifest."""
+    return f"{optimization}: {_flow(settings)}"
+
+
+def _flow(value: Any) -> str:
+    """A value of a manifest in YAML's flow style. Its depth is that of a manifest."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{quoted(str(k))}: {_flow(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if isinstance(value, str):
+        return quoted(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(repr(value), repr(value))
+
+
+def brief(reason: str) -> str:
+    """The number and the limit of a finding, without what it says beside and advises."""
+    return re.split(r" \(|; ", reason, maxsplit=1)[0][:200]
+
+
+def counted(number: int, what: str) -> str:
+    """ "1 operator", "2 operators"."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def quoted(name: str) -> str:
     """A name as YAML: plain where that is safe."""
     import json
-    import re
 
     plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_./-]*", name)
     words = ("true", "false", "null", "yes", "no", "on", "off", "y", "n")

@@ -76,5 +76,6 @@ def _run(request: dict[str, Any], scratch: Path) -> dict[str, tuple[str, int]]:
     module = importlib.import_module(f"tflbuild.stages.{request['stage']}")
     with pyrun.checked():
         retry, progress = request.get("retry", False), request.get("progress", {})
-        module.run(Request(request["params"], inputs, out, retry, progress))
+        last = request.get("last", ())
+        module.run(Request(request["params"], inputs, out, retry, progress, last))
     return {path.name: (file_digest(path), path.stat().st_size) for path in sorted(out.iterdir())}

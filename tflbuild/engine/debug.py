@@ -335,8 +335,11 @@ class _Inquiry:
         self.count += 1
         lowest = min((_sqnr(p) for p in told["parity"]), default=-1e9)
         said = "passes" if told["passed"] else "does not pass"
+        if not told["passed"] and told["reasons"]:
+            said += f": {proposing.brief(told['reasons'][0])}"
         number = "not converted, " if lowest <= -1e9 else f"{lowest:.1f} dB, "
-        what = f"try {self.count} of {self.aim.pair}: {len(places)} operators float"
+        operators = proposing.counted(len(places), "operator")
+        what = f"try {self.count} of {self.aim.pair}: {operators} float"
         if not self.options.quiet:
             self.listen(Note(f"{what}: {number}{said}"))
         return Try(places, told["passed"], lowest, told)
@@ -385,15 +388,20 @@ class _Inquiry:
             refused = "the gate passes"
         elif found["unrunnable"]:
             refused = found["unrunnable"]
+        before, proof, stops = self.before(), None, ""
+        if calibrated and reasons and not passed:
+            proof = self._calibrated_on_test(signatures)
+            stops = _stops_both(before, proof)
+        if stops and not refused:
+            refused = (
+                "no list was searched, since a limit stops even a well calibrated file; change that"
+                " limit, or calibrate well first and run --debug again"
+            )
         proposal, tries = (None, []) if refused else self._proposal(signatures)
         if proposal is None and not refused:
             refused = "no operator of it can be kept float"
-        proof = None
-        if calibrated and reasons and not passed:
-            proof = self._calibrated_on_test(signatures)
         for told in signatures:
             told["layers"] = [dict(x) for x in proposing.worst_first(told["layers"])]
-        before = self.before()
         return {
             "task": f"debug:{aim.pair}",
             "model": aim.model.name,
@@ -411,6 +419,7 @@ class _Inquiry:
                 "reasons": reasons if calibrated else [],
                 "remedy": REMEDY if reasons and calibrated else "",
                 "on_test_data": proof,
+                "stops": stops,
             },
             "before": before,
             "proposal": proposal,
@@ -429,10 +438,13 @@ class _Inquiry:
         if best is None:
             return None, tries
         settings = {k: best.told[k] for k in ("io", "keep_float") if k in best.told}
+        name = self.aim.optimization.name
+        inherited = name not in self.aim.model.own
         return {
             "settings": settings,
-            "yaml": proposing.yaml_lines(self.aim.optimization.name, settings),
-            "place": str(self.aim.where()),
+            "yaml": [proposing.yaml_line(name, {**self.aim.model.written[name], **settings})],
+            "place": str(self.aim.model.position if inherited else self.aim.where()),
+            "inherited": str(self.aim.where()) if inherited else "",
             "passes": best.passed,
             "operators": len(best.places),
             "after": {k: v for k, v in best.told.items() if k not in settings},
@@ -460,12 +472,15 @@ def _numbers(aim: _Aim, result: Result, fits: Sequence[str]) -> dict[str, Any]:
     task, verdict = aim.step.name, result.verdicts.get(aim.step.name)
     measured = result.measured.get(task, {})
     reasons = [failure(result, [task, *fits])]
-    for name in (task, *fits):
-        if name in result.verdicts:
-            reasons += [finding.message for finding in result.verdicts[name].failures]
+    failures = [
+        finding for name in (task, *fits) if name in result.verdicts
+        for finding in result.verdicts[name].failures
+    ]  # fmt: skip
+    reasons += [finding.message for finding in failures]
     return {
         "passed": result.passed(task) and verdict is not None and all(map(result.passed, fits)),
         "reasons": [reason for reason in reasons if reason],
+        "failed": [{"check": f.check, "of": f.of, "message": f.message} for f in failures],
         "size": result.sizes.get(aim.convert),
         "parity": [
             {"signature": p["signature"], "output": p["output"], "sqnr": p.get("sqnr"),
@@ -478,6 +493,16 @@ def _numbers(aim: _Aim, result: Result, fits: Sequence[str]) -> dict[str, Any]:
             for m in measured.get("metrics", ())
         ],
     }  # fmt: skip
+
+
+def _stops_both(before: Mapping[str, Any], proof: Mapping[str, Any] | None) -> str:
+    """The first limit that the file misses also when it is well calibrated, in words; "" where
+    there is none."""
+    if proof is None:
+        return ""
+    missed = {(f["check"], f["of"]) for f in before["failed"]}
+    both = [f["message"] for f in proof["failed"] if (f["check"], f["of"]) in missed]
+    return proposing.brief(both[0]) if both else ""
 
 
 def _sqnr(parity: Mapping[str, Any]) -> float:

@@ -157,6 +157,15 @@ class Judge:
                 found[target.name] = self.locked[artifact]
         return found
 
+    def last_interfaces(self, step: Step) -> list[Mapping[str, Any]]:
+        """Of what a validation's file was released as last: mostly one for all its targets."""
+        found: list[Mapping[str, Any]] = []
+        if step.stage == "validate":
+            for locked in self._last(step).values():
+                if locked.interface not in found:
+                    found.append(locked.interface)
+        return found
+
     def _told(self, task: str, output: str) -> Any:
         """What a producer wrote for people: the route, the reason, warnings."""
         outputs = self.decider.rows[task].outputs

@@ -14,7 +14,7 @@ from typing import Any
 from tflbuild.engine import decide
 from tflbuild.engine.plan import BLOCKED, Planned, View, plan
 from tflbuild.graph import artifacts_of
-from tflbuild.interface import differences
+from tflbuild.interface import NAMES, SIGNATURES, Difference, differences
 from tflbuild.lockfile import Locked, metric_key, rounded
 from tflbuild.step import Step
 from tflbuild.store.digest import bytes_digest, canonical_json
@@ -190,11 +190,13 @@ def _min_runtime(measured: Mapping[str, Any]) -> dict[str, str]:
 
 def _changes(old: Locked, new: Locked) -> Iterable[Change]:
     """In the order that a person cares about."""
-    for change in differences(old.interface, new.interface):
+    told = differences(old.interface, new.interface)
+    for change in told:
         yield Change(f"interface.{change.what}", change.said)
     for what, unit in (("metrics", ""), ("parity", " dB")):
-        before: Mapping[str, float] = getattr(old, what)
         after: Mapping[str, float] = getattr(new, what)
+        # What was renamed is compared under its new name: the interface has said so.
+        before = _as_called_now(getattr(old, what), after, told)
         for name in sorted(before.keys() | after.keys()):
             if before.get(name) != after.get(name):
                 a, b = (_number(m.get(name), unit) for m in (before, after))
@@ -207,6 +209,35 @@ def _changes(old: Locked, new: Locked) -> Iterable[Change]:
     if old.recipe != new.recipe:
         yield Change("recipe", f"recipe {old.recipe[:12]} → {new.recipe[:12]}")
     yield from _mapping("toolchain", "by", old.toolchain, new.toolchain)
+
+
+def _as_called_now(
+    before: Mapping[str, float], after: Mapping[str, float], changes: Iterable[Difference]
+) -> dict[str, float]:
+    """Numbers by signature and output, with those of what was renamed under the new names."""
+    changes = tuple(changes)
+    signatures = {
+        str(c.new): str(c.old) for c in changes if c.what == SIGNATURES and c.old and c.new
+    }
+    found = dict(before)
+
+    def renamed(was: str, now: str) -> None:
+        if was in found and was not in after and now in after and now not in found:
+            found[now] = found.pop(was)
+
+    for new in [name for name in after if name not in before]:
+        for now, was in signatures.items():
+            if new.startswith(f"{now}/"):
+                renamed(f"{was}/{new.removeprefix(f'{now}/')}", new)
+        for c in changes:
+            if c.what != NAMES or not c.where.startswith("output "):
+                continue
+            prefix, _, name = new.rpartition(str(c.new))
+            if name or (prefix and not c.where.endswith(f" of signature {prefix[:-1]!r}")):
+                continue
+            of = f"{signatures.get(prefix[:-1], prefix[:-1])}/" if prefix else ""
+            renamed(f"{of}{c.old}", new)
+    return found
 
 
 def _called(what: str, name: str) -> str:

@@ -2,9 +2,10 @@
 
 Per model it holds every input and output file, every folder whose listing mattered and every
 path that was looked for and absent, as size, mtime, ctime and inode; and, for all models, the
-interpreter, its module path, the site-packages folders, tflbuild's own sources, the manifests
-and `tflbuild.lock`. A difference only sends a model the slow way, where digests decide. This
-module is on the path of a build with nothing to do: it imports no YAML, no schema, no NumPy.
+interpreter, its module path, the processor, the site-packages folders, tflbuild's own sources,
+the manifests and `tflbuild.lock`. A difference only sends a model the slow way, where digests
+decide. This module is on the path of a build with nothing to do: it imports no YAML, no schema, no
+NumPy.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import sys
 import time
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,8 +112,35 @@ class Record:
 
 
 def place() -> dict[str, Any]:
-    """What decides which code runs, beyond files: the interpreter and its module path."""
-    return {"python": sys.version, "executable": sys.executable, "path": worker_path()}
+    """What decides which code runs, beyond files: the interpreter, its module path, and the
+    processor, which is in the keys of what depends on it (`decide.CPU_BOUND`)."""
+    return {
+        "python": sys.version, "executable": sys.executable, "path": worker_path(),
+        "cpu": processor(),
+    }  # fmt: skip
+
+
+# Lines of /proc/cpuinfo that say which processor it is, on x86 and ARM.
+_CPU = ("model name", "cpu model", "uarch", "flags", "Features", "CPU implementer", "CPU part",
+        "CPU variant")  # fmt: skip
+
+
+def processor(path: str = "/proc/cpuinfo") -> str:
+    """A digest of the name and the instruction sets of the first processor; "" where the system
+    does not say. The other processors are not read: the kernel writes the file as it is read, and
+    takes long where there are many."""
+    found = []
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123
+            for line in stream:
+                if not line.strip():
+                    break
+                key, _, value = line.partition(b":")
+                if key.strip().decode("ascii", "replace") in _CPU:
+                    found.append(key.strip() + b":" + b" ".join(value.split()))
+    except OSError:
+        return ""
+    return f"{zlib.crc32(b'|'.join(found)):08x}" if found else ""
 
 
 def variables_now(names: Iterable[str]) -> dict[str, str | None]:

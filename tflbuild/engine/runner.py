@@ -343,6 +343,7 @@ class Runner:
                 "timeout": step.timeout,
                 "env": step.request.get("retry_env" if pending.retry else "env", {}),
                 "retry": pending.retry,
+                "last": self.judge.last_interfaces(step),
                 **self.progress.request(
                     step.stage, step.name, decision.key, pending.seen,
                     begin_anew=step.name in self.decider.forced and pending.attempts == 1,
@@ -376,6 +377,9 @@ class Runner:
                 self.pending.appendleft(pending)
                 return
         reason = ended.reason
+        if ended.key == "source.path" and reason.startswith("it is not "):
+            # The action knows it by another name.
+            reason = f"{step.model.source.path}: {reason}" if step.model.source.path else reason
         if ended.key:
             reason = f"{step.position_of(ended.key)}: {reason}"
         if pending.first_failure and pending.first_failure != reason:

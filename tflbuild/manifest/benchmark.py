@@ -12,6 +12,7 @@ from tflbuild.manifest.problems import nearest
 from tflbuild.manifest.yamlfile import Node, describe
 
 NUMBERS = ("time", "memory")  # what a ratio may be limited of
+MOST = 10  # times what the other needs; who writes more meant a percentage
 
 
 def build_benchmark(model: ModelNodes, optimizations: Sequence[Optimization]) -> Benchmark | None:
@@ -94,6 +95,14 @@ def _limit(
             f"max_ratio of {name} limits nothing; give it `time: 0.8` or `memory: 0.5`", entry
         )
         return None
+    for key, number in numbers.items():
+        if number is not None and number > MOST:
+            model.problem(
+                f"{number:g} times what {against} needs is no limit; a ratio is meant: 0.8 is 80 %"
+                f" (at most {MOST})",
+                get(entry, key),
+            )
+            return None
     return RatioLimit(name, against, **numbers)
 
 

@@ -90,6 +90,11 @@ class _Builder:
             position=self.own.key_position,
             positions=dict(_places(self.tree)),
             said=frozenset(_limits(self.own)),
+            own=frozenset(entries(get(self.own, "optimizations"))),
+            written={
+                name: dict(node.plain() or {})
+                for name, node in entries(get(self.tree, "optimizations")).items()
+            },
         )
 
     def _custom_objects(self, source: Source) -> Code | None:

@@ -63,6 +63,11 @@ def build_overrides(
             if (value := get(entry, key)) is not None
             and isinstance(number := value.value, int | float)
         }
+        if name in METRICS and METRICS[name].SHARE:
+            # Over a limit that holds for all files, it takes that away.
+            over = measured.get(name)
+            free = [key for key in given if over is None or getattr(over, key) is None]
+            _refuse_idle(model, name, entry, free)
         if not given:
             model.key_problem(
                 f"no limit for {describe(name)}; give one of {', '.join(LIMITS)}", entry
@@ -77,6 +82,20 @@ def build_overrides(
             model.key_problem(f"{describe(name)} is in no `validate.metrics`{hint}", entry)
         found.append((name, MetricOverride(**given)))
     return tuple(found)
+
+
+def _refuse_idle(model: ModelNodes, name: str, node: Node, keys: Sequence[str]) -> None:
+    """Limits of a share that no file can miss: mostly 1 % was meant."""
+    for key in keys:
+        given = get(node, key)
+        if given is None or not isinstance(given.value, int | float):
+            continue
+        if key == "min" and given.value == 0:
+            why = f"{name} is never below 0; remove it, and the number is shown without a limit"
+            model.problem(f"min: 0 can never fail: {why}", given)
+        elif key.startswith("max_drop") and given.value == 1:
+            why = f"{name} cannot fall by more than 1; 1 % is 0.01"
+            model.problem(f"{key}: 1 can never fail: {why}", given)
 
 
 @dataclass(frozen=True)
@@ -112,6 +131,8 @@ class _Reader:
             given = get(node, key)
             if given is not None and isinstance(given.value, int | float):
                 numbers[key] = float(given.value)
+        if name in METRICS and METRICS[name].SHARE:
+            _refuse_idle(self.model, name, node, [*numbers])
         if numbers.get("min", 0.0) > numbers.get("max", float("inf")):
             self.model.problem(f"{name}: min is above max; nothing is both", get(node, "min"))
         return MetricLimits(name, **numbers, higher_is_better=higher_is_better)

@@ -468,6 +468,10 @@ class Model:
     positions: dict[str, Position] = field(default_factory=dict, compare=False, hash=False)
     # Keys of limits that the model says itself: one of `defaults` may concern other models.
     said: frozenset[str] = field(default=frozenset(), compare=False)
+    # Names of optimizations of which it says at least a part itself.
+    own: frozenset[str] = field(default=frozenset(), compare=False)
+    # Its optimizations as they are written, with what lies beneath them.
+    written: dict[str, dict[str, Any]] = field(default_factory=dict, compare=False, hash=False)
 
     @property
     def variables(self) -> tuple[str, ...]:

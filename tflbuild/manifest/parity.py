@@ -15,6 +15,8 @@ from tflbuild.manifest.model import Optimization, ParityLimits, Shipped, TopK
 from tflbuild.manifest.nodes import entries, get
 from tflbuild.manifest.yamlfile import Node
 
+LEAST_SQNR = -20  # dB: the error has a hundred times the power of the output
+
 # The numbers that a limit of one value may be set for.
 NUMBERS = tuple(f.name for f in fields(ParityLimits) if f.name not in ("top_k", "outputs"))
 
@@ -62,6 +64,15 @@ def top_k_of(limits: ParityLimits) -> dict[str, list[int]]:
 
 def _limits(model: ModelNodes, node: Node | None) -> ParityLimits:
     given = {name: value for name in NUMBERS if (value := _number(get(node, name))) is not None}
+    if given.get("cosine") == -1:
+        why = "no cosine is below -1; a sound file has more than 0.9"
+        model.problem(f"cosine: -1 can never fail: {why}", get(node, "cosine"))
+    if given.get("sqnr", 0.0) < LEAST_SQNR:
+        model.problem(
+            f"sqnr: {given['sqnr']:g} says nothing: below 0 dB the error is larger than the output;"
+            f" a sound file has 15 dB or more, and a limit is at least {LEAST_SQNR}",
+            get(node, "sqnr"),
+        )
     outputs = []
     for name, entry in sorted(entries(get(node, "outputs")).items()):
         limits = _limits(model, entry)

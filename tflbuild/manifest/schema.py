@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tflbuild.errors import ManifestError
 from tflbuild.manifest.accept import Accept, compiled
 from tflbuild.manifest.problems import nearest
-from tflbuild.manifest.synonyms import key_hint, value_hint
+from tflbuild.manifest.synonyms import key_hint, share_hint, type_hint, value_hint
 from tflbuild.manifest.yamlfile import Node, Scalar, describe, resolve_scalar
 
 if TYPE_CHECKING:
@@ -193,7 +193,8 @@ def _say_type(error: ValidationError) -> str:
     schema: Any = error.schema
     value: Any = error.instance
     wanted = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    return f"expected {_expected(schema)}, got {describe(value)}{_quoting(wanted, value)}"
+    hint = type_hint(tuple(error.absolute_path), value) or _quoting(wanted, value)
+    return f"expected {_expected(schema)}, got {describe(value)}{hint}"
 
 
 def _quoting(wanted: list[str], value: Scalar | list[Any] | dict[str, Any]) -> str:
@@ -242,6 +243,13 @@ def _say_bound(words: str) -> Callable[[ValidationError], str]:
     return lambda error: f"expected {words.format(error.validator_value)}, got {error.instance}"
 
 
+def _say_most(error: ValidationError) -> str:
+    value: Any = error.instance
+    share = error.validator_value == 1
+    hint = share_hint(tuple(error.absolute_path), value) if share else ""
+    return f"expected at most {error.validator_value}, got {value}{hint}"
+
+
 def _say_length(error: ValidationError) -> str:
     return f"expected {_expected(error.schema)}; got {'nothing' if not error.instance else 'more'}"
 
@@ -254,7 +262,7 @@ _MESSAGES: dict[str, Callable[[ValidationError], str]] = {
     "pattern": _say_expected,
     "propertyNames": _say_name,
     "minimum": _say_bound("at least {}"),
-    "maximum": _say_bound("at most {}"),
+    "maximum": _say_most,
     "exclusiveMinimum": _say_bound("a number above {}"),
     "minLength": _say_length,
     "maxLength": lambda e: f"expected {_expected(e.schema)}; the text is too long",

@@ -6,6 +6,8 @@ import json as json_module
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tflbuild.debugging.proposing import brief, counted
+from tflbuild.metrics import METRICS
 from tflbuild.reporting.layout import Column, Grid, stdout
 from tflbuild.reporting.layout import show as show_grid
 from tflbuild.verdict import printable, size
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from tflbuild.engine.debug import Tried
 
 SHOWN = 10  # layers in the table
+# Metrics of tflbuild's own, which count nothing: their 1.0 is no 1.
+SHARES = frozenset(METRICS)
 
 
 def show(report: Mapping[str, Any], path: str, *, json: bool, full: bool = False) -> None:
@@ -34,7 +38,8 @@ def show(report: Mapping[str, Any], path: str, *, json: bool, full: bool = False
         if layers:
             show_grid(table(layers, told["inputs"]))
         if len(told["layers"]) > len(layers):
-            say(f"and {len(told['layers']) - len(layers)} layers that lose less (-v)")
+            more = len(told["layers"]) - len(layers)
+            say(f"and {more} {'layer that loses' if more == 1 else 'layers that lose'} less (-v)")
         for note in told["notes"]:
             say(f"note: {printable(note)}")
     for line in tail(report):
@@ -43,11 +48,12 @@ def show(report: Mapping[str, Any], path: str, *, json: bool, full: bool = False
 
 
 def table(layers: Sequence[Mapping[str, Any]], inputs: Sequence[Mapping[str, Any]] = ()) -> Grid:
-    """Quantized inputs, then layers, worst first."""
+    """Quantized inputs, then layers, worst first. On a narrow terminal `why` stays: the remedy
+    depends on it."""
     grid = Grid(
-        Column("layer", folds=40), Column("op"), Column("own SQNR", right=True),
-        Column("accumulated", right=True), Column("saturated", right=True),
-        Column("range used", right=True, leaves=1), Column("why", leaves=2),
+        Column("layer", folds=40), Column("op", leaves=2), Column("own SQNR", right=True),
+        Column("accumulated", right=True, leaves=1), Column("saturated", right=True),
+        Column("range used", right=True, leaves=3), Column("why"),
     )  # fmt: skip
     for entry in inputs:
         if entry["file_range"] is not None:
@@ -124,29 +130,41 @@ def tail(report: Mapping[str, Any]) -> list[str]:
             proof = fault["on_test_data"]
             verdict = "passes" if proof["passed"] else "does not pass"
             lines.append(f"  calibrated on test data, the same file {verdict}: {numbers(proof)}")
+            if fault["stops"]:
+                lines.append(f"    this limit stops even a well calibrated file: {fault['stops']}")
+            elif not proof["passed"] and proof["reasons"]:
+                lines.append(f"    {brief(proof['reasons'][0])}")
         lines.append(f"  {fault['remedy']}")
     proposal = report["proposal"]
     if proposal is None:
         lines.append(f"no proposal: {report['refused']}")
         return [printable(line) for line in lines]
-    pair, tries = report["task"].partition(":")[2], len(report["tries"])
+    pair, tries = report["task"].partition(":")[2], counted(len(report["tries"]), "list")
     after = numbers(proposal["after"])
     if proposal["passes"]:
-        lines.append(f"with this the gate passes ({tries} lists tried): {after}")
+        lines.append(f"with this the gate passes ({tries} tried): {after}")
     else:
-        lines.append(f"nothing that was tried passes ({tries} lists); the best: {after}")
+        lines.append(f"nothing that was tried passes ({tries}); the best: {after}")
         lines += [f"  {reason}" for reason in proposal["after"]["reasons"]]
     if "io" in proposal["settings"]:
         lines.append(
             "  (io: float32 is part of it, since an integer input or output has its own range; it"
             " changes the interface)"
         )
-    if proposal["passes"]:
-        lines.append(f"paste it below optimizations ({proposal['place']}):")
+    if not proposal["passes"]:
+        lines += ["the best, which does not pass:", *(f"  {line}" for line in proposal["yaml"])]
+        return [printable(line) for line in lines]
+    model, place = report["model"], proposal["place"]
+    if proposal["inherited"]:
+        lines.append(
+            f"write it under the optimizations of `{model}:` ({place}; it inherits"
+            f" {report['optimization']} from {proposal['inherited']}):"
+        )
     else:
-        lines.append(f"the best, which does not pass (below optimizations, {proposal['place']}):")
+        lines.append(f"write it in place of the line at {place}:")
     lines += [f"  {line}" for line in proposal["yaml"]]
-    lines.append(f"try it: tflbuild validate --try {pair}")
+    lines.append(f"try it first: tflbuild validate --try {pair}")
+    lines.append(f"make it permanent: edit the manifest, then tflbuild build {pair}")
     return [printable(line) for line in lines]
 
 
@@ -159,9 +177,10 @@ def numbers(told: Mapping[str, Any]) -> str:
     elif told["parity"]:
         parts.append("equal")
     for metric in told["metrics"]:
-        if isinstance(metric["file"], int | float):
-            of = f" of {metric['source']:.4f}" if isinstance(metric["source"], int | float) else ""
-            parts.append(f"{metric['name']} {metric['file']:.4f}{of}")
+        if _known(metric["file"]):
+            file, source = _plain(metric["name"], metric["file"], metric["source"])
+            of = f" of {source}" if _known(metric["source"]) else ""
+            parts.append(f"{metric['name']} {file}{of}")
     if told["size"] is not None:
         parts.append(size(told["size"]))
     return ", ".join(parts) or "not measured"
@@ -199,7 +218,9 @@ def rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str,
     latest = {(m["signature"], m["name"]): m for m in after["metrics"]}
     for metric in before["metrics"]:
         same = latest.get((metric["signature"], metric["name"]))
-        found.append((printable(str(metric["name"])), _plain(metric), _plain(same)))
+        values = metric["file"], None if same is None else same["file"]
+        first, second = _plain(metric["name"], *values)
+        found.append((printable(str(metric["name"])), first, second))
     found.append(("size", _size(before), _size(after)))
     found.append(("gate", _gate(before), _gate(after)))
     return found
@@ -221,6 +242,12 @@ def _db(entry: Mapping[str, Any] | None) -> str:
     return f"{entry['sqnr']:.1f} dB"
 
 
-def _plain(metric: Mapping[str, Any] | None) -> str:
-    value = None if metric is None else metric["file"]
-    return f"{value:.4f}" if isinstance(value, int | float) else "-"
+def _known(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
+def _plain(name: str, *values: object) -> tuple[str, ...]:
+    """Values of one metric. Those of the user's own that are all whole are counts."""
+    known = [value for value in values if isinstance(value, int | float)]
+    form = ".0f" if all(float(n).is_integer() for n in known) and name not in SHARES else ".4f"
+    return tuple(f"{v:{form}}" if isinstance(v, int | float) else "-" for v in values)

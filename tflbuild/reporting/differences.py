@@ -147,9 +147,12 @@ def _metadata(told: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _kept(one: Mapping[str, Any]) -> str:
+    said = {side: clean(text, 64) for side, text in one["text"].items() if text is not None}
     if one["old"] is None:
-        return "is new"
-    return "is gone" if one["new"] is None else "changed"
+        return f"is new ({said['new']})" if said else "is new"
+    if one["new"] is None:
+        return f"is gone ({said['old']})" if said else "is gone"
+    return f"{said['old']} → {said['new']}" if len(said) == 2 else "changed"
 
 
 def _outputs(outputs: Outputs | None) -> Iterator[str]:
@@ -161,6 +164,8 @@ def _outputs(outputs: Outputs | None) -> Iterator[str]:
     samples = f"{outputs.samples} sample{'s' if outputs.samples != 1 else ''}"
     yield f"outputs         on {samples}, {clean(outputs.data, 200)}"
     several = len({one["signature"]["old"] for one in outputs.agreement}) > 1
+    if outputs.data.startswith("random "):
+        yield "  (random inputs say little of how good a file is; give your own: --data FILE.npz)"
     for one in outputs.agreement[:40]:
         yield f"  {_named(one, several)}: {_agrees(one)}"
 

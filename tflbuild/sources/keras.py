@@ -88,7 +88,8 @@ def _load_model(path: Path, custom: dict[str, Any]) -> tuple[Any, str]:
         except Exception as other:  # the log shows both
             if not writer:
                 raise TaskError(
-                    f"it is not a {path.suffix} file that Keras wrote, or it is damaged"
+                    f"it is not a {path.suffix} file that Keras wrote, or it is damaged",
+                    key="source.path",
                 ) from other
             here = f"tf_keras {tf_keras.__version__}"
             raise TaskError(_why_not(other, here, writer)) from other

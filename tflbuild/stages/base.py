@@ -9,7 +9,7 @@ imported inside functions: the parent imports stages for their constants alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,13 +20,15 @@ from tflbuild.errors import TaskError
 @dataclass(frozen=True)
 class Request:
     """One action in a child: parameters and files in, files out. `progress`: what
-    `validation.running.Progress` is made of."""
+    `validation.running.Progress` is made of; `last`: interfaces of the last release, of validate
+    alone, and for messages alone, since they are in no key."""
 
     params: Mapping[str, Any]
     inputs: Mapping[str, Path]
     out: Path
     retry: bool = False
     progress: Mapping[str, Any] = field(default_factory=dict)
+    last: Sequence[Mapping[str, Any]] = ()
 
     def read_json(self, name: str) -> Any:
         return json.loads(self.inputs[name].read_text())

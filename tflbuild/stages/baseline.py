@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tflbuild import data
+from tflbuild.data_errors import declared, found_in
 from tflbuild.errors import TaskError, one_line
 from tflbuild.kernels import Kernels
 from tflbuild.limits import limit_action
@@ -39,12 +40,12 @@ def run(request: Request) -> None:
     if problem := kernels.missing(model):
         _problem(request, problem)
         return
-    samples = [
-        data.load(
-            request.params["test"][index], request.files(f"test.{index}"), own["inputs"], "test"
-        )
-        for index, own in enumerate(signatures)
-    ]
+    samples = []
+    for index, own in enumerate(signatures):
+        several = own["signature"] if len(signatures) > 1 else None
+        with declared("test", found_in(request.params, index), several):
+            files = request.files(f"test.{index}")
+            samples.append(data.load(request.params["test"][index], files, own["inputs"], "test"))
     limit_action(request.inputs.values())  # of which the data are mapped by now
     if kernels.elsewhere(model):
         guarded_group()

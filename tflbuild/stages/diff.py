@@ -21,7 +21,7 @@ from tflbuild.stages.inspect import read_file
 if TYPE_CHECKING:
     from tflbuild.comparison import File
 
-VERSION = 1
+VERSION = 2
 MODULES: tuple[str, ...] = ("flatbuffers", "ai_edge_litert", "numpy")
 ZYGOTE = "lite"
 

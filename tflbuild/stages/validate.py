@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tflbuild import data, metrics
+from tflbuild.interface import told_with
 from tflbuild.kernels import Kernels
 from tflbuild.limits import limit_action
 from tflbuild.stages.base import Request
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-VERSION = 7
+VERSION = 8
 MODULES: tuple[str, ...] = ("numpy", "ai_edge_litert")
 ZYGOTE = "lite"
 
@@ -61,7 +62,8 @@ def run(request: Request) -> None:
         return
     if BASELINE + "baseline.json" in request.inputs:
         report["baseline"] = request.read_json(BASELINE + "baseline.json")["problem"]
-    comparisons = [test.comparison(request, len(tests) > 1) for test in tests]
+    with told_with(request.last, report["interface"]):
+        comparisons = [test.comparison(request, len(tests) > 1) for test in tests]
     limit_action(request.inputs.values())  # of which the data are mapped by now
     openers = [
         opener(path, own, params["sequences"][index], kernels,
@@ -92,13 +94,14 @@ def run(request: Request) -> None:
             test.merged(request, comparison, found)
             for test, comparison, found in zip(tests, comparisons, evidence, strict=True)
         ]
-    report["golden"] = golden.measure(request, interface, kernels)
-    # A user's code shuts the workspace to this process: it comes last.
-    for test, found_of in zip(tests, merged, strict=True):
-        several = test.name if len(tests) > 1 else None
-        for settings, sides in zip(test.metrics, found_of, strict=True):
-            entries = metrics.result(settings, sides, several)
-            report["metrics"] += [{"signature": test.name, **entry} for entry in entries]
+    with told_with(request.last, report["interface"]):
+        report["golden"] = golden.measure(request, interface, kernels)
+        # A user's code shuts the workspace to this process: it comes last.
+        for test, found_of in zip(tests, merged, strict=True):
+            several = test.name if len(tests) > 1 else None
+            for settings, sides in zip(test.metrics, found_of, strict=True):
+                entries = metrics.result(settings, sides, several)
+                report["metrics"] += [{"signature": test.name, **entry} for entry in entries]
     request.write_json("validate.json", report)
 
 
@@ -218,15 +221,15 @@ def _chosen(evidence: Iterable[Evidence], prefix: str) -> Iterator[dict[str, Arr
 def _top_k(
     asked: Mapping[str, Sequence[int]], specs: Mapping[str, Any], samples: int
 ) -> dict[str, list[int]]:
-    """By output, of those asked for one ("": for all). Where an output has fewer values of a
-    sample, nothing is measured, and the gate says so."""
+    """By output, of those asked for one ("": for all). Where an output has no more values of a
+    sample, all of them are always among the largest: nothing is measured, and the gate says so."""
     found: dict[str, list[int]] = {}
     for name, spec in specs.items():
         size = 1
         for length in spec["shape"]:
             size *= length
         counts = asked[name] if name in asked else asked.get("", ())
-        fitting = sorted({k for k in counts if k <= size // max(1, samples)})
+        fitting = sorted({k for k in counts if k < size // max(1, samples)})
         if fitting:
             found[name] = fitting
     return found

@@ -145,8 +145,8 @@ class Comparison:
                     f" source's has {list(whole.shape)}"
                 )
             sides["source"][name] = source
-            pair = (chunk.start, part.count)
-            told["parity"][name] = partial(source, got, *pair, top_k=self.top_k.get(name, ()))
+            pair = (chunk.start, part.count, self.top_k.get(name, ()))
+            told["parity"][name] = partial(source, got, *pair)
             if self.other is not None:
                 between = self._rows(self.other[name], chunk, step)
                 assert between is not None  # of the source's shape

@@ -71,7 +71,7 @@ def partial(
     count = samples or (len(source) if source.ndim else 1)
     rows = len(source) if source.ndim else 1
     groups = rows if rows % count else count
-    result["worst"] = _worst(s, o, noise[0].reshape(groups, -1), noise[1] + shift, first, count)
+    result["worst"] = _worst(s.reshape(groups, -1), o.reshape(groups, -1), first, count)
     result["same"] = [_same(s.reshape(groups, -1)), _same(o.reshape(groups, -1))]
     if top_k:
         result["top_k"] = _top_k(s.reshape(groups, -1), o.reshape(groups, -1), top_k)
@@ -88,8 +88,10 @@ def merge(partials: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     fail; the numbers are then null. `worst_samples`: those with the largest errors, the largest
     first, each with its own `max_abs_error` and `sqnr`; samples without any error are not named.
     `top_k`: for each k the share of the source's k largest elements of a sample that are among the
-    file's k largest, averaged over samples. Of equal elements the first ones count, as with arg
-    max, so that equal outputs agree wholly.
+    file's k largest, averaged over samples. Of equal elements of the source the first ones count,
+    as with arg max; in the file all do that are not below its k-th largest value, since a quantized
+    file holds many equal ones. `tied`: in how many samples that counted for some of the source's,
+    and would for others that the source has below its own.
     """
     parts = list(partials)
     kinds = {part["kind"] for part in parts}
@@ -148,14 +150,12 @@ def merge(partials: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     result["worst_sample"] = worst[0]["sample"] if worst else 0
     found: dict[int, list[int]] = {}
     for part in parts:
-        for k, agreeing, count in part["top_k"]:
-            sums = found.setdefault(k, [0, 0])
-            sums[0] += agreeing
-            sums[1] += count
+        for k, *counts in part["top_k"]:
+            found[k] = [a + b for a, b in zip(found.get(k, (0, 0, 0)), counts, strict=True)]
     if found:
         result["top_k"] = [
-            {"k": k, "agreement": agreeing / (k * count), "samples": count}
-            for k, (agreeing, count) in found.items()
+            {"k": k, "agreement": agreeing / (k * count), "samples": count, "tied": tied}
+            for k, (agreeing, count, tied) in found.items()
         ]
     return result
 
@@ -164,7 +164,8 @@ def short(numbers: Mapping[str, Any]) -> dict[str, Any] | None:
     """Of numbers of `merge` those that a comparison of floats is told by; None for text."""
     if numbers["kind"] == "exact":
         return None
-    return {n: numbers[n] for n in ("sqnr", "cosine", "max_abs_error", "max_range_error")}
+    names = ("sqnr", "cosine", "max_abs_error", "max_range_error", "top_k")
+    return {n: numbers[n] for n in names if n != "top_k" or n in numbers}
 
 
 def _same(rows: Array) -> str:
@@ -195,25 +196,26 @@ def _error(s: Array, o: Array) -> tuple[Array, int]:
     return np.where(wide, np.abs(s / 4 - o / 4), error / 4), 2
 
 
-def _worst(
-    s: Array, o: Array, errors: Array, exponent: int, first: int, samples: int
-) -> list[dict[str, Any]]:
-    """The samples with the largest errors; `errors`: a row for each sample."""
+def _worst(s: Array, o: Array, first: int, samples: int) -> list[dict[str, Any]]:
+    """The samples with the largest errors, a row each. The error of each row has a power of two of
+    its own: a small one must not vanish beside a large one of another sample."""
     import numpy as np
 
-    largest = errors.max(axis=1)
-    groups = len(largest)
+    with np.errstate(over="ignore"):
+        largest = np.abs(s - o).max(axis=1)
+    wide = ~np.isfinite(largest)
+    largest[wide] = np.abs(s[wide] / 4 - o[wide] / 4).max(axis=1, initial=0.0)
+    m, e = np.frexp(largest)
+    e = np.where(m > 0, e + 2 * wide, -5000)
     found = []
-    for index in np.argsort(-largest, kind="stable")[:WORST].tolist():
-        if not largest[index] > 0:
+    for index in np.lexsort((-m, -e))[:WORST].tolist():
+        if not m[index] > 0:
             break
-        own, other = s.reshape(groups, -1)[index], o.reshape(groups, -1)[index]
-        signal, (noise, shift) = _unit(own), _error(own, other)
+        signal, (noise, shift) = _unit(s[index]), _error(s[index], o[index])
         unit = _unit(noise)
-        m, e = math.frexp(float(largest[index]))
         found.append({
-            "sample": first + index * samples // groups,
-            "error": [m, e + exponent],
+            "sample": first + index * samples // len(s),
+            "error": [float(m[index]), int(e[index])],
             "sqnr": _decibels(
                 (float(np.sum(signal[0] ** 2)), 2 * signal[1]),
                 (float(np.sum(unit[0] ** 2)), 2 * (unit[1] + shift)),
@@ -223,17 +225,31 @@ def _worst(
 
 
 def _top_k(s: Array, o: Array, asked: Sequence[int]) -> list[list[int]]:
-    """For each k: elements that are among the k largest of both, samples."""
-    return [
-        [k, int((_largest(s, k) & _largest(o, k)).sum()), len(s)] for k in asked if k <= s.shape[1]
-    ]
+    """For each k: elements that are among the k largest of both, samples, and those samples in
+    which equal elements of the file decided."""
+    found = []
+    for k in asked:
+        if k <= s.shape[1]:
+            own, limit = _largest(s, k), _kth(o, k)
+            enough, level = o >= limit, o == limit
+            tied = (enough.sum(axis=1) > k) & (own & level).any(axis=1)
+            tied &= (level & (s < _kth(s, k))).any(axis=1)
+            found.append([k, int((own & enough).sum()), len(s), int(tied.sum())])
+    return found
+
+
+def _kth(values: Array, k: int) -> Array:
+    """The k-th largest element of each row, as a column."""
+    import numpy as np
+
+    place = values.shape[1] - k
+    found: Array = np.partition(values, place, axis=1)[:, place : place + 1]
+    return found
 
 
 def _largest(values: Array, k: int) -> Array:
     """Which elements of each row are its k largest; of equal ones the first."""
-    import numpy as np
-
-    limit = np.partition(values, -k, axis=1)[:, -k : values.shape[1] - k + 1]
+    limit = _kth(values, k)
     more, level = values > limit, values == limit
     room = k - more.sum(axis=1, keepdims=True)
     chosen: Array = more | (level & (level.cumsum(axis=1) <= room))
