@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from fake_workspace import MANIFEST, Fake
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from markdown_it import MarkdownIt
@@ -236,20 +236,23 @@ NASTY = st.lists(
 
 
 @given(NASTY, NASTY)
+@example("", "\\|")
 def test_a_cell_shows_what_was_said_and_nothing_more(one: str, two: str) -> None:
     cells = [code(one, cell=True), prose(two, cell=True), "end"]
     page = shown("\n".join(table(["a", "b", "c"], [cells])))
     ((titles, row),) = page.tables
     assert titles == ["a", "b", "c"]
-    assert [squeezed(cell) for cell in row] == [squeezed(one), squeezed(two), "end"]
+    # What keeps a backslash from a pipe is ours: of a stranger's text it would be shown as a sign.
+    own = [cell.replace("\u200b", "") for cell in row]
+    assert [squeezed(cell) for cell in own] == [squeezed(one), squeezed(two), "end"]
     assert page.tags <= {"table", "thead", "tbody", "tr", "th", "td", "code"}
 
 
 def squeezed(text: str) -> str:
     """Signs for what cannot be shown; without what code spans take, backticks and spaces at their
-    ends, and without what keeps a backslash from a pipe."""
+    ends."""
     text = printable(text) if text.isprintable() is False else text
-    return text.replace("\u200b", "").replace("`", "").replace(" ", "")
+    return text.replace("`", "").replace(" ", "")
 
 
 @given(NASTY)
