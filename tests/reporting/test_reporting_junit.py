@@ -250,6 +250,7 @@ def test_an_interrupted_build_has_its_report(fake: Fake) -> None:
     assert process.returncode == 130
     read = Read(fake.root / "j.xml")
     assert read.message("validate:b:float32") == "interrupted"
+    assert read.named("error") == ["interrupted"]
     assert "evaluate:b@litert" in read.named("passed")
     assert (fake.root / "s.md").read_text().startswith("### tflbuild, interrupted: ")
 

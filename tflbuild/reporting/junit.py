@@ -77,6 +77,8 @@ def junit(outcome: Outcome | Broken, root: Path, logs: Mapping[str, str]) -> byt
         if outcome.wrong is not None:
             wrong = tuple(one_line(str(error)) for error in outcome.wrong.errors)
             suites.setdefault(WHOLE, []).extend(_broken(Broken("manifest", wrong)))
+        if outcome.done.interrupted:  # who reads this alone is not to see green with skips
+            suites.setdefault(WHOLE, []).extend(_broken(Broken("interrupted", ("interrupted",))))
     return _xml(suites, seconds, total)
 
 
