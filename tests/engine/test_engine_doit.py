@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -98,8 +99,8 @@ def test_an_edit_that_doit_cannot_see(dodo: Fake) -> None:
 @pytest.mark.parametrize(
     ("do", "message"),
     [
-        ({"sqnr": 1}, "validate:a:float32: sqnr of output 'y' is 1 dB, below the limit 80 dB"),
-        ({"convert": {"fail": "no such op"}}, "convert:a:float32: no such op"),
+        ({"sqnr": 1}, r"validate:a:\w+: sqnr of output 'y' is 1 dB, below the limit \d+ dB"),
+        ({"convert": {"fail": "no such op"}}, r"convert:a:\w+: no such op"),  # of either, first
     ],
 )
 def test_failure_is_one_line(do: dict[str, object], message: str, dodo: Fake) -> None:
@@ -109,7 +110,7 @@ def test_failure_is_one_line(do: dict[str, object], message: str, dodo: Fake) ->
     assert run.returncode == 1, run.stdout + run.stderr
     assert "Traceback" not in said
     (line,) = [line for line in said.splitlines() if line.startswith("tflbuild: ")]
-    assert message in line
+    assert re.search(message, line)
     assert doit(dodo.root).returncode == 1  # again, and again from the gate
 
 
