@@ -84,9 +84,22 @@ def test_any_number_of_processes_gives_the_same(tmp_path: Path, jobs: int) -> No
     assert not os.listdir(marked.out)
 
 
+def beside_another(pids: Path, chunk: Chunk) -> None:
+    """Marks this process, and waits until another one is marked: on a busy machine that may take
+    longer than all chunks do. Others join when the time of the first chunk is known."""
+    pids.mkdir(exist_ok=True)
+    (pids / str(os.getpid())).touch()
+    if chunk.start == 0:
+        time.sleep(0.1)
+        return
+    until = time.monotonic() + 20
+    while len(os.listdir(pids)) < 2 and time.monotonic() < until:
+        time.sleep(0.002)
+
+
 def test_others_take_part(tmp_path: Path) -> None:
     def who(chunk: Chunk) -> Evidence:
-        time.sleep(0.05)
+        beside_another(tmp_path / "pids", chunk)
         return Evidence(os.getpid())
 
     pids = {told for told, _ in evidence_of(request(tmp_path, 3), who)}
@@ -246,9 +259,9 @@ def in_child(act: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def in_others(own: int, act: Callable[[], None]) -> Callable[[Chunk], Evidence]:
+def in_others(own: int, act: Callable[[], None], pids: Path) -> Callable[[Chunk], Evidence]:
     def work(chunk: Chunk) -> Evidence:
-        time.sleep(0.02)
+        beside_another(pids, chunk)
         if os.getpid() != own:
             act()
         return squares(chunk)
@@ -259,7 +272,7 @@ def in_others(own: int, act: Callable[[], None]) -> Callable[[Chunk], Evidence]:
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT])
 def test_a_crash_of_one_is_a_crash_of_the_action(tmp_path: Path, number: int) -> None:
     def act() -> None:
-        crash = in_others(os.getpid(), lambda: os.kill(os.getpid(), number))
+        crash = in_others(os.getpid(), lambda: os.kill(os.getpid(), number), tmp_path / "pids")
         evidence_of(request(tmp_path, 2), crash)
 
     assert in_child(act) == -number
@@ -272,7 +285,7 @@ def test_an_error_of_one_is_an_error_of_the_action(
         raise TaskError("sample 3 is wrong", key="data.test")
 
     def act() -> None:
-        evidence_of(request(tmp_path, 2), in_others(os.getpid(), fail))
+        evidence_of(request(tmp_path, 2), in_others(os.getpid(), fail, tmp_path / "pids"))
 
     assert in_child(act) == 7
     assert "sample 3 is wrong data.test" in capfd.readouterr().out
@@ -283,7 +296,7 @@ def test_kill_9_of_the_action_leaves_nobody(tmp_path: Path) -> None:
     pids.mkdir()
 
     def mark(chunk: Chunk) -> Evidence:
-        (pids / str(os.getpid())).touch()
+        beside_another(pids, chunk)
         time.sleep(0.05)
         return squares(chunk)
 
